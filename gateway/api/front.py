@@ -1,0 +1,88 @@
+"""The front door: every request comes in here and leaves with its ids.
+
+Decides between the proxy and our own endpoints by path alone, so that a forwarded request costs one look at
+a string. The endpoints themselves are in their own modules.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.api.errors import error_body
+from gateway.errors import GatewayError
+from gateway.ids import new_id
+from gateway.proxy.headers import own_headers
+from gateway.proxy.incoming import select_trace_id
+
+logger = logging.getLogger(__name__)
+
+OWN_NOUNS = frozenset({"feedback", "traces", "logs"})
+"""First path segments under /v1 that are ours; everything else under /v1 goes upstream."""
+
+_DOUBLED_SLASHES = re.compile(rb"/{2,}")
+
+
+class Front:
+    """ASGI application over two others: `forward` for the upstreams' paths, `own` for ours."""
+
+    def __init__(self, forward: ASGIApp, own: ASGIApp, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._forward = forward
+        self._own = own
+        self._clock_ns = clock_ns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if "//" in path:
+            scope = _without_doubled_slashes(scope)
+            path = scope["path"]
+        if path.startswith("/v1/") and path[4:].partition("/")[0] not in OWN_NOUNS:
+            await self._forward(scope, receive, send)
+        else:
+            await self._serve_own(scope, receive, send)
+
+    async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_id(self._clock_ns())
+        started = False
+        ids = own_headers(new_id(self._clock_ns()), request_id)
+
+        async def send_with_ids(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *ids]
+            await send(message)
+
+        scope.setdefault("state", {})["request_id"] = request_id
+        try:
+            trace_id = select_trace_id(dict(scope["headers"]))
+            if trace_id is not None:
+                ids = own_headers(trace_id, request_id)
+            await self._own(scope, receive, send_with_ids)
+        except GatewayError as error:
+            await _answer(error, send_with_ids)
+        except Exception:
+            logger.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
+            if started:
+                raise
+            await _answer(GatewayError("something went wrong inside the gateway; its log has more"), send_with_ids)
+
+
+async def _answer(error: GatewayError, send: Send) -> None:
+    body = error_body(error)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _without_doubled_slashes(scope: Scope) -> Scope:
+    """Some SDKs join the base URL and the path as plain text; nobody means `/v1//feedback`."""
+    return {
+        **scope,
+        "path": re.sub("/{2,}", "/", scope["path"]),
+        "raw_path": _DOUBLED_SLASHES.sub(b"/", scope["raw_path"]),
+    }

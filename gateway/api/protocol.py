@@ -1,0 +1,116 @@
+"""The server's HTTP protocol: uvicorn's, with limits on a request's head and what the proxy needs beyond ASGI.
+
+Everything about HTTP itself is uvicorn's and llhttp's; nothing about our endpoints belongs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.api.errors import error_body
+from gateway.config import schema
+from gateway.errors import ClientError
+from gateway.ids import new_id
+
+
+class HeadTooLarge(ClientError):
+    status = 431
+    code = "head_too_large"
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """Offers itself to the application as `scope["gateway.connection"]`.
+
+    uvicorn waits for a request's head without a limit on its time or size; here both have one
+    (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection that keeps sending
+    a body after it was answered.
+    """
+
+    def __init__(self, *args: Any, limits: schema.Server, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_lost: Callable[[], None] | None = None
+        self._limits = limits
+        self._in_head = True
+        self._head_bytes = 0
+        self._unserved: asyncio.TimerHandle | None = None
+
+    # --- for the application ---
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.flow.write_paused
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._disarm()
+            return
+        # Nobody serves these bytes: a head not yet complete, or a body after its answer.
+        if self._unserved is None:
+            self._arm()
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.max_head_bytes and not self.transport.is_closing():
+                self._refuse(
+                    HeadTooLarge(
+                        f"the request's line and headers have more than {self._limits.max_head_bytes} bytes "
+                        "(server.max_head_bytes); send less or raise the limit"
+                    )
+                )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def _arm(self) -> None:
+        self._unserved = self.loop.call_later(self._limits.head_timeout_s, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._unserved is not None:
+            self._unserved.cancel()
+            self._unserved = None
+
+    # --- llhttp ---
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(ClientError(f"{msg} The gateway speaks HTTP/1.1; check what the client sends."))
+
+    def _refuse(self, error: ClientError) -> None:
+        """Answer without an application: there is no request it could be given."""
+        body = error_body(error)
+        request_id = new_id(time.time_ns()).encode()
+        self.transport.write(
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-trace-id: %b\r\n"
+            b"x-portkey-trace-id: %b\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[error.status], len(body), request_id, request_id, request_id, body)
+        )
+        self.transport.close()

@@ -1,0 +1,242 @@
+"""The composition root: builds the store, the upstreams, the services and the routes; owns start and stop.
+
+Everything else is handed what it uses. Nothing here decides anything about a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+from uvicorn.supervisors import Multiprocess
+
+from gateway.api import health
+from gateway.api.errors import error_body
+from gateway.api.front import Front
+from gateway.api.protocol import GatewayProtocol
+from gateway.capture.digest import Digest
+from gateway.capture.pricing import Prices
+from gateway.config import schema
+from gateway.config.load import ConfigSource
+from gateway.errors import ConfigError, GatewayError, StoreUnavailable
+from gateway.observability.logging import configure
+from gateway.proxy.forward import Forwarder, Upstream
+from gateway.proxy.headers import RequestFilter
+from gateway.proxy.upstream.base import Transport
+from gateway.proxy.upstream.pool import NativeTransport
+from gateway.providers.credentials import CLIENT_CREDENTIALS, credential_header
+from gateway.routing.table import RouteTable
+from gateway.store.sqlite import SqliteDatabase
+from gateway.store.writer import ExchangeWriter
+
+logger = logging.getLogger(__name__)
+
+_SETTLE_LIMIT_S = 2.0
+_PROBE_LIMIT_S = 3.0
+_DRAIN_LIMIT_S = 10.0
+
+
+class Gateway:
+    """One process's gateway, open from `open` to `close`."""
+
+    def __init__(self, settings: schema.Settings, database: SqliteDatabase) -> None:
+        self._settings = settings
+        self._database = database
+        self._transports = {name: transport(name, upstream) for name, upstream in settings.upstreams.items()}
+        urls = {name: upstream.base_url for name, upstream in settings.upstreams.items()}
+        self._writer = ExchangeWriter(
+            database.writer,
+            Digest(settings.capture, Prices(), urls),
+            settings.store,
+            wait=settings.capture.commit == "sync",
+        )
+        self._forwarder = Forwarder(
+            upstreams={
+                name: upstream_of(name, settings.upstreams[name], self._transports[name])
+                for name in settings.upstreams
+            },
+            routes=RouteTable(settings.routes, settings.upstreams),
+            sink=self._writer.record,
+            error_body=error_body,
+            server=settings.server,
+            capture=settings.capture,
+        )
+        self.app = Front(self._forwarder, self._own_endpoints())
+
+    @classmethod
+    async def open(cls, settings: schema.Settings) -> Gateway:
+        """Raises StoreUnavailable."""
+        return cls(settings, await SqliteDatabase.open(settings.store))
+
+    def _own_endpoints(self) -> Starlette:
+        return Starlette(routes=[*health.routes(self._report)])
+
+    async def _report(self) -> tuple[bool, dict[str, Any]]:
+        """What /readyz says: whether a row can be written now, and what could not be recorded so far."""
+        try:
+            async with asyncio.timeout(_PROBE_LIMIT_S):
+                await self._database.probe()
+            writable = not self._writer.failing
+        except (StoreUnavailable, TimeoutError):
+            writable = False
+        stats = self._writer.stats
+        store = {
+            "url": self._settings.store.url,
+            "writable": writable,
+            "queued_rows": self._writer.queued_rows,
+            "queued_bytes": self._writer.queued_bytes,
+            "stored": stats.stored,
+            "stored_without_bodies": stats.reduced,
+            "not_recorded": stats.dropped,
+            "answered_before_commit": stats.late,
+            "failed_writes": stats.failures,
+            "last_error": stats.last_error,
+        }
+        upstreams = {
+            name: {"base_url": upstream.base_url, "provider": upstream.provider, "transport": upstream.transport}
+            for name, upstream in self._settings.upstreams.items()
+        }
+        return writable, {"store": store, "upstreams": upstreams, "in_flight": self._forwarder.in_flight}
+
+    async def close(self) -> None:
+        """Wait for what was cancelled to settle, commit what is queued, close every connection."""
+        deadline = time.monotonic() + _SETTLE_LIMIT_S
+        while self._forwarder.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await self._writer.close(_DRAIN_LIMIT_S)
+        for upstream in self._transports.values():
+            await upstream.close()
+        await self._database.close()
+
+
+def transport(name: str, settings: schema.Upstream) -> Transport:
+    if settings.transport == "httpx":
+        from gateway.proxy.upstream.httpx import HttpxTransport  # noqa: PLC0415 - memory only for who uses it
+
+        return HttpxTransport(name, settings)
+    return NativeTransport(name, settings)
+
+
+def upstream_of(name: str, settings: schema.Upstream, via: Transport) -> Upstream:
+    added = [(header.encode(), value.encode()) for header, value in settings.headers.items()]
+    removed: frozenset[bytes] = frozenset()
+    if settings.api_key is not None:
+        added.append(credential_header(settings.provider, settings.api_key.get_secret_value()))
+        removed = CLIENT_CREDENTIALS
+    return Upstream(
+        name=name,
+        base_path=urlsplit(settings.base_url).path.rstrip("/").encode("ascii"),
+        transport=via,
+        request_headers=RequestFilter(
+            added=added, removed=removed, forwarded=[header.encode() for header in settings.forward_headers]
+        ),
+        drains=settings.on_disconnect == "drain",
+    )
+
+
+class Application:
+    """The ASGI application: opens the gateway at start-up, closes it at shutdown."""
+
+    def __init__(self, settings: schema.Settings) -> None:
+        self._settings = settings
+        self._gateway: Gateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._gateway is not None:
+            await self._gateway.app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._gateway = await Gateway.open(self._settings)
+        except GatewayError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def worker() -> Application:
+    """Factory for worker processes, which learn their configuration from the environment."""
+    settings = ConfigSource.from_env(os.environ).load(os.environ)
+    configure(settings.server.log_level)
+    return Application(settings)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, saying where it listens, and leaving with 0 after a signal asked it to stop."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            logger.info("gateway: serving http://%s:%d/v1 (stop with Ctrl+C)", _bracketed(host), port)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()  # uvicorn would raise them again and the exit status be the signal's
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def serve(source: ConfigSource) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError for settings that turn out unusable."""
+    settings = source.load(os.environ)
+    configure(settings.server.log_level)
+    asyncio.run(_try_store(settings))
+    server = settings.server
+    config = uvicorn.Config(
+        "gateway.app:worker" if server.workers > 1 else Application(settings),  # type: ignore[arg-type]
+        factory=server.workers > 1,
+        host=server.host,
+        port=server.port,
+        workers=server.workers,
+        http=partial(GatewayProtocol, limits=server),  # type: ignore[arg-type]
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=server.keep_alive_s,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=server.shutdown_grace_s,  # type: ignore[arg-type]
+    )
+    if server.workers > 1:
+        os.environ.update(source.to_env())
+        sock = config.bind_socket()
+        logger.info("gateway: serving http://%s:%d/v1 with %d workers", server.host, sock.getsockname()[1], server.workers)
+        Multiprocess(config, sockets=[sock]).run()
+    else:
+        Server(config).run()
+
+
+async def _try_store(settings: schema.Settings) -> None:
+    """Open the store once before anything listens: a bad path stops the start, and workers find it migrated."""
+    try:
+        database = await SqliteDatabase.open(settings.store)
+    except StoreUnavailable as error:
+        raise ConfigError([error.message]) from error
+    await database.close()

@@ -1,0 +1,176 @@
+"""What an answer says about itself: model, usage, finish reason. From JSON or SSE, whole or cut.
+
+Reads the shapes of OpenAI (chat, completions, embeddings, responses) and of Anthropic's messages, which pass
+through. Never raises on a body: what cannot be read is None.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from gateway.capture import sse
+from gateway.jsonio import loads
+from gateway.records import Payload
+
+
+class Usage(NamedTuple):
+    """Token counts. `prompt` includes `cached`, `completion` includes `reasoning`, as OpenAI counts."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Answer(NamedTuple):
+    model: str | None = None
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+
+
+NO_ANSWER = Answer()
+
+_MAX_COUNT = 2**53
+# An event without any of these changes nothing below; most of a stream's events are passed over unparsed.
+_TELLING = (b'"usage":{', b'"usage": {', b'"finish_reason":"', b'"finish_reason": "', b'"stop_reason":', b'"response":{')
+_MEMBER = re.compile(rb'"(usage|model|finish_reason)"\s*:\s*')
+
+
+def read_json(payload: Payload) -> Answer:
+    """The answer in a JSON body."""
+    if not payload.is_whole:
+        return _read_cut(payload)
+    try:
+        body = loads(payload.head)
+    except ValueError:
+        return NO_ANSWER
+    return _merge([body])
+
+
+def read_events(payload: Payload) -> Answer:
+    """The answer in an SSE body: usage from the last event that carries it."""
+    events = sse.parse(payload.head)
+    if not payload.is_whole or payload.tail:
+        # Of a cut stream the first event of the tail is a fragment; it does not parse and is passed over.
+        events += sse.parse(payload.tail)
+    return _merge(_telling(events))
+
+
+def _telling(events: list[sse.Event]) -> Iterable[Any]:
+    for index, event in enumerate(events):
+        data = event.data
+        if index == 0 or any(mark in data for mark in _TELLING):
+            try:
+                yield loads(data)
+            except ValueError:
+                continue
+
+
+def _merge(bodies: Iterable[Any]) -> Answer:
+    model: str | None = None
+    finish: str | None = None
+    usage = Usage()
+    for body in bodies:
+        if not isinstance(body, dict):
+            continue
+        inner = body.get("response") or body.get("message")  # Responses API; Anthropic's message_start
+        if isinstance(inner, dict):
+            model, finish, usage = _take(inner, model, finish, usage)
+        model, finish, usage = _take(body, model, finish, usage)
+    return Answer(model, usage, finish)
+
+
+def _take(
+    body: dict[str, Any], model: str | None, finish: str | None, usage: Usage
+) -> tuple[str | None, str | None, Usage]:
+    said = body.get("model")
+    found = _finish_reason(body)
+    return (
+        said if isinstance(said, str) and said else model,
+        found or finish,
+        _usage(body.get("usage"), usage),
+    )
+
+
+def _finish_reason(body: dict[str, Any]) -> str | None:
+    choices = body.get("choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict) and isinstance(choice.get("finish_reason"), str):
+                return str(choice["finish_reason"])
+        return None
+    if body.get("object") == "response":
+        return _text(body.get("status"))
+    delta = body.get("delta")  # Anthropic's message_delta
+    if isinstance(delta, dict) and "stop_reason" in delta:
+        return _text(delta["stop_reason"])
+    return _text(body.get("stop_reason"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _usage(said: object, known: Usage) -> Usage:
+    """The counts in a `usage` object, over those known from earlier events."""
+    if not isinstance(said, dict):
+        return known
+    if "prompt_tokens" in said or "completion_tokens" in said:
+        return Usage(
+            prompt=_count(said, "prompt_tokens"),
+            completion=_count(said, "completion_tokens"),
+            cached=_first(
+                _count(said.get("prompt_tokens_details"), "cached_tokens"), _count(said, "prompt_cache_hit_tokens")
+            ),
+            reasoning=_count(said.get("completion_tokens_details"), "reasoning_tokens"),
+        )
+    return _input_output(said, known)
+
+
+def _input_output(said: dict[str, Any], known: Usage) -> Usage:
+    """Responses API and Anthropic. Anthropic leaves cached tokens out of `input_tokens`; we count them in."""
+    prompt = _count(said, "input_tokens")
+    cached = _count(said.get("input_tokens_details"), "cached_tokens")
+    anthropic_cached = _count(said, "cache_read_input_tokens")
+    if anthropic_cached is not None or "cache_creation_input_tokens" in said:
+        cached = anthropic_cached
+        if prompt is not None:
+            prompt += (anthropic_cached or 0) + (_count(said, "cache_creation_input_tokens") or 0)
+    return Usage(
+        prompt=_first(prompt, known.prompt),
+        completion=_first(_count(said, "output_tokens"), known.completion),
+        cached=_first(cached, known.cached),
+        reasoning=_first(
+            _count(said.get("output_tokens_details"), "reasoning_tokens"), known.reasoning
+        ),
+    )
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _count(said: object, name: str) -> int | None:
+    if not isinstance(said, dict):
+        return None
+    value = said.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < _MAX_COUNT else None
+
+
+def _read_cut(payload: Payload) -> Answer:
+    """Members found by name in what is left of a cut body; an embedding's usage is in its tail."""
+    found: dict[str, Any] = {}
+    for part in (payload.head, payload.tail):
+        for match in _MEMBER.finditer(part):
+            text = part[match.end() : match.end() + 4096].decode("utf-8", "replace")
+            try:
+                value, _ = json.JSONDecoder().raw_decode(text)
+            except (ValueError, RecursionError):
+                continue
+            found[match[1].decode()] = value
+    return Answer(_text(found.get("model")), _usage(found.get("usage"), Usage()), _text(found.get("finish_reason")))

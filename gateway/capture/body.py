@@ -1,0 +1,58 @@
+"""Keep a body as it goes by: whole up to a limit, beyond it the head and the tail. No decoding here."""
+
+from __future__ import annotations
+
+from gateway.records import Payload
+
+
+class BodyBuffer:
+    """Collects one side's bytes: `add` each chunk, then `payload()`.
+
+    Holds at most `limit` bytes (and one chunk): the first half of them from the body's head, the second from
+    its tail. `size` counts every byte.
+    """
+
+    __slots__ = ("_chunks", "_head", "_held", "_limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        self._limit = limit
+        self._head: bytes | None = None  # set once the body has outgrown the limit
+        self._chunks: list[bytes] = []
+        self._held = 0
+
+    def add(self, chunk: bytes) -> None:
+        length = len(chunk)
+        self.size += length
+        self._held += length
+        self._chunks.append(chunk)
+        if self._held > self._limit:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        half = self._limit // 2
+        joined = b"".join(self._chunks)
+        if self._head is None:
+            self._head = joined[: self._limit - half]
+            joined = joined[self._limit - half :]
+        # The tail may grow to twice its share before it is cut, so that each byte is copied once or twice,
+        # not once for every chunk that follows.
+        tail = joined[-half:] if half else b""
+        self._chunks = [tail]
+        self._held = len(tail) - half
+
+    def payload(self) -> Payload:
+        joined = b"".join(self._chunks)
+        if self._head is None:
+            return Payload(joined, b"", self.size)
+        half = self._limit // 2
+        return Payload(self._head, joined[-half:] if half else b"", self.size)
+
+
+def cut(payload: Payload, limit: int) -> Payload:
+    """The same payload with at most `limit` bytes kept."""
+    if len(payload.head) + len(payload.tail) <= limit:
+        return payload
+    half = limit // 2
+    joined = payload.head + payload.tail if payload.is_whole else payload.tail
+    return Payload(payload.head[: limit - half], joined[-half:] if half else b"", payload.size)

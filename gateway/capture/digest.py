@@ -1,0 +1,135 @@
+"""From an exchange as the proxy saw it to the rows that are stored. Runs on the database's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.capture.answer import NO_ANSWER, Answer, read_events, read_json
+from gateway.capture.body import cut
+from gateway.capture.decode import Decoded, decode
+from gateway.capture.metadata import special_keys
+from gateway.capture.pricing import Prices
+from gateway.config.schema import CREDENTIAL_HEADERS, Capture
+from gateway.jsonio import dumps_text
+from gateway.records import BodyRow, Exchange, ExchangeEntry, ExchangeRow, Headers, Payload
+
+MAX_ERROR_CHARS = 1000
+MAX_NAME_CHARS = 1000
+_EVENT_STREAM = b"text/event-stream"
+
+
+class Digest:
+    """Callable: Exchange → ExchangeEntry. Knows what may be stored and what tokens cost."""
+
+    def __init__(self, capture: Capture, prices: Prices, provider_urls: Mapping[str, str]) -> None:
+        self._max_body_bytes = capture.max_body_bytes
+        self._bodies = capture.bodies
+        self._request_headers = frozenset(name.encode() for name in capture.request_headers)
+        self._response_headers = frozenset(name.encode() for name in capture.response_headers)
+        self._prices = prices
+        self._provider_urls = provider_urls
+
+    def __call__(self, exchange: Exchange) -> ExchangeEntry:
+        answered = {name: value for name, value in exchange.response_headers}  # noqa: C416 - a dict of pairs
+        response = _decoded(exchange.response, answered)
+        streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
+        answer = _read(response, streamed=streamed)
+        return ExchangeEntry(self._row(exchange, answer, streamed=streamed), self._body_row(exchange, response))
+
+    def _row(self, exchange: Exchange, answer: Answer, *, streamed: bool) -> ExchangeRow:
+        usage = answer.usage
+        metadata = exchange.metadata
+        return ExchangeRow(
+            exchange.id,
+            exchange.key_id,
+            exchange.trace_id,
+            exchange.started_at_ms,
+            exchange.latency_ms,
+            exchange.first_byte_ms,
+            exchange.method,
+            exchange.path,
+            exchange.upstream,
+            _short(exchange.requested_model, MAX_NAME_CHARS),
+            _short(answer.model, MAX_NAME_CHARS),
+            streamed,
+            exchange.status,
+            exchange.error_kind,
+            _short(exchange.error_message, MAX_ERROR_CHARS),
+            _short(answer.finish_reason, MAX_NAME_CHARS),
+            usage.prompt,
+            usage.completion,
+            usage.cached,
+            usage.reasoning,
+            self._cost_usd(exchange, answer),
+            exchange.request.size,
+            exchange.response.size,
+            _short(exchange.body_user, MAX_NAME_CHARS),
+            None if exchange.body_metadata is None else dumps_text(exchange.body_metadata),
+            *special_keys(metadata),
+            None if metadata is None else dumps_text(metadata),
+        )
+
+    def _cost_usd(self, exchange: Exchange, answer: Answer) -> float | None:
+        return self._prices.cost_usd(
+            answer.usage,
+            model=answer.model or exchange.requested_model,
+            provider_url=self._provider_urls.get(exchange.upstream or ""),
+            at_ms=exchange.started_at_ms,
+        )
+
+    def _body_row(self, exchange: Exchange, response: Decoded) -> BodyRow:
+        request_headers = _stored_headers(exchange.request_headers, self._request_headers)
+        response_headers = _stored_headers(exchange.response_headers, self._response_headers)
+        if not self._keeps_bodies(exchange):
+            return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
+        request = _decoded(exchange.request, dict(exchange.request_headers))
+        return BodyRow(
+            request_headers,
+            response_headers,
+            *_stored_body(request, self._max_body_bytes),
+            *_stored_body(response, self._max_body_bytes),
+        )
+
+    def _keeps_bodies(self, exchange: Exchange) -> bool:
+        if not exchange.keep_bodies or self._bodies == "none":
+            return False
+        return self._bodies == "all" or exchange.status >= 400 or exchange.error_kind is not None
+
+
+def _decoded(payload: Payload, headers: Mapping[bytes, bytes]) -> Decoded:
+    encoding = headers.get(b"content-encoding")
+    if encoding is None:
+        return Decoded(payload, None)
+    # Room for a whole answer to be read; what is stored of it is cut afterwards.
+    return decode(payload, encoding.decode("latin-1"), limit=max(4 * payload.size, 1024 * 1024))
+
+
+def _read(response: Decoded, *, streamed: bool) -> Answer:
+    payload = response.payload
+    if response.encoding is not None or not payload.head:
+        return NO_ANSWER
+    if streamed:
+        return read_events(payload)
+    return read_json(payload) if payload.head.lstrip()[:1] == b"{" else NO_ANSWER
+
+
+def _stored_headers(headers: Headers, allowed: frozenset[bytes]) -> str:
+    kept = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name in allowed and name.decode("latin-1") not in CREDENTIAL_HEADERS
+    ]
+    return dumps_text(kept) if kept else "[]"
+
+
+def _stored_body(body: Decoded, limit: int) -> tuple[bytes | None, bytes | None, str | None]:
+    if not body.payload.size:
+        return None, None, None
+    payload = cut(body.payload, limit)
+    if payload.is_whole:
+        return payload.head + payload.tail, None, body.encoding
+    return payload.head, payload.tail, body.encoding
+
+
+def _short(text: str | None, limit: int) -> str | None:
+    return text if text is None or len(text) <= limit else text[: limit - 1] + "…"

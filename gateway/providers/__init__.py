@@ -1,0 +1,1 @@
+"""What differs between the dialects upstreams speak."""

@@ -1,0 +1,180 @@
+"""The client's side of one exchange: its body in, the answer out, and the ways it can go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.config import schema
+from gateway.errors import ClientGone, GatewayError, PayloadTooLarge, SlowClient
+from gateway.records import Headers
+
+_MAX_LINGER_S = 5.0
+
+
+class Connection(Protocol):
+    """What the server's protocol offers beyond ASGI, in `scope["gateway.connection"]`."""
+
+    on_lost: Callable[[], None] | None
+    """Called when the client closes its connection."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the client is not reading what was sent."""
+        ...
+
+    def close(self) -> None:
+        """Close after what was written is sent."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+class Downstream:
+    """One request's client. `watch` makes its going away cancel the task that serves it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: schema.Server) -> None:
+        self.started = False
+        self.gone = False
+        self._connection: Connection = scope["gateway.connection"]
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._interruption: GatewayError | None = None
+        self._cancel_on_loss = True
+
+    # --- interruptions: the client is gone or too slow, so the task is cancelled with a reason ---
+
+    def watch(self) -> None:
+        self._connection.on_lost = self._lost
+
+    def unwatch(self) -> None:
+        """From here on the exchange ends by itself, whatever the client does."""
+        self._connection.on_lost = None
+
+    def keep_going_without_client(self) -> None:
+        self._cancel_on_loss = False
+
+    def _lost(self) -> None:
+        self.gone = True
+        if self._cancel_on_loss:
+            self._interrupt(ClientGone("the client closed the connection"))
+
+    def _interrupt(self, reason: GatewayError) -> None:
+        if self._interruption is None and self._task is not None:
+            self._interruption = reason
+            self._task.cancel()
+
+    def take_interruption(self) -> GatewayError | None:
+        """Why the task was cancelled, if it was from here; it is then no longer cancelled."""
+        reason, self._interruption = self._interruption, None
+        if reason is not None and self._task is not None:
+            self._task.uncancel()
+        return reason
+
+    # --- the request's body ---
+
+    async def body(self, limit: int, setting: str) -> bytes:
+        """The whole body. Raises PayloadTooLarge, SlowClient (by interruption), ClientGone."""
+        piece, more = await self._next()
+        if not more:
+            self._check_size(len(piece), limit, setting)
+            return piece
+        pieces, size = [piece], len(piece)
+        while more:
+            self._check_size(size, limit, setting)
+            piece, more = await self._next()
+            pieces.append(piece)
+            size += len(piece)
+        self._check_size(size, limit, setting)
+        return b"".join(pieces)
+
+    async def start_of_body(self, at_least: int) -> tuple[bytes, bool]:
+        """The body's first bytes, `at_least` so many where it has them, and whether more follow."""
+        piece, more = await self._next()
+        pieces, size = [piece], len(piece)
+        while more and size <= at_least:
+            piece, more = await self._next()
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces), more
+
+    async def rest_of_body(self, already: int, limit: int, setting: str) -> AsyncIterator[bytes]:
+        size, more = already, True
+        while more:
+            piece, more = await self._next()
+            size += len(piece)
+            self._check_size(size, limit, setting)
+            yield piece
+
+    async def _next(self) -> tuple[bytes, bool]:
+        limit_s = self._limits.body_timeout_s
+        slow = self._loop.call_later(limit_s, self._too_slow)
+        try:
+            message = await self._receive()
+        finally:
+            slow.cancel()
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise ClientGone("the client closed the connection before its request was complete")
+        return message.get("body", b""), message.get("more_body", False)
+
+    def _too_slow(self) -> None:
+        self._interrupt(
+            SlowClient(
+                f"no further byte of the request body within {self._limits.body_timeout_s:g} s "
+                "(server.body_timeout_s); send it faster or raise the limit"
+            )
+        )
+
+    def _check_size(self, size: int, limit: int, setting: str) -> None:
+        check_size(size, limit, setting)
+
+    # --- the answer ---
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, body: bytes, *, more: bool) -> None:
+        """Raises ClientGone (by interruption) for a client that does not read within the limit."""
+        if not self._connection.is_stalled:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            return
+        stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)
+        try:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        finally:
+            stuck.cancel()
+
+    def _not_reading(self) -> None:
+        self._interrupt(ClientGone("the client stopped reading (server.write_timeout_s)"))
+        self._connection.abort()
+
+    async def break_off(self) -> None:
+        """End the answer in a way no client can take for its end: close without the last chunk."""
+        if self.gone:
+            return
+        self.unwatch()
+        self._connection.close()
+        force = self._loop.call_later(_MAX_LINGER_S, self._connection.abort)
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            force.cancel()
+
+
+def check_size(size: int, limit: int, setting: str) -> None:
+    """Raises PayloadTooLarge."""
+    if size > limit:
+        raise PayloadTooLarge(
+            f"the request body has more than {limit} bytes ({setting}); send less or raise the limit"
+        )

@@ -1,0 +1,293 @@
+"""The proxy: one ASGI request in, one upstream call, the answer out, one exchange to the sink.
+
+Order of a happy request: read head and body, choose the upstream, send, relay what comes back, hand the
+exchange to the sink, and only then let the last bytes go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.capture.body import BodyBuffer
+from gateway.capture.sse import LastEvent, error_event
+from gateway.config import schema
+from gateway.errors import (
+    ClientGone,
+    GatewayError,
+    ShuttingDown,
+    SlowClient,
+    UpstreamError,
+)
+from gateway.ids import new_id
+from gateway.proxy.downstream import Downstream, check_size
+from gateway.proxy.headers import RequestFilter, own_headers, response_headers
+from gateway.proxy.incoming import JSON_PATHS, NOTHING_ASKED, Asked, Head, form_model, read_head, read_json, upstream_target
+from gateway.proxy.recording import Recording
+from gateway.proxy.upstream.base import Transport, UpstreamRequest, UpstreamResponse
+from gateway.records import Headers, Sink
+from gateway.routing.table import RouteTable
+
+logger = logging.getLogger(__name__)
+
+_MIN_CAPTURE_BYTES = 64 * 1024
+_EVENT_STREAM = b"text/event-stream"
+
+
+@dataclass(slots=True, frozen=True)
+class Upstream:
+    """An upstream, ready to use. `base_path` is its base URL's path, without a slash at the end."""
+
+    name: str
+    base_path: bytes
+    transport: Transport
+    request_headers: RequestFilter
+    drains: bool
+
+
+class Forwarder:
+    """ASGI application for everything under /v1 that goes upstream.
+
+    `sink` is awaited before an answer's last byte leaves. `error_body` renders our own errors as JSON.
+    """
+
+    def __init__(
+        self,
+        *,
+        upstreams: Mapping[str, Upstream],
+        routes: RouteTable,
+        sink: Sink,
+        error_body: Callable[[GatewayError], bytes],
+        server: schema.Server,
+        capture: schema.Capture,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.in_flight = 0
+        self._upstreams = upstreams
+        self._routes = routes
+        self._sink = sink
+        self._error_body = error_body
+        self._server = server
+        self._capture_bytes = max(capture.max_body_bytes, _MIN_CAPTURE_BYTES)
+        self._clock_ns = clock_ns
+        
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        now_ns = self._clock_ns()
+        recording = Recording(
+            id=new_id(now_ns),
+            trace_id="",
+            started_ns=now_ns,
+            started_at=perf_counter(),
+            method=scope["method"],
+            path=scope["path"],
+            headers=scope["headers"],
+        )
+        recording.body_limit = self._capture_bytes
+        downstream = Downstream(scope, receive, send, self._server)
+        downstream.watch()
+        self.in_flight += 1
+        try:
+            await self._serve(scope, recording, downstream)
+        except asyncio.CancelledError:
+            reason = downstream.take_interruption() or ShuttingDown("the gateway is shutting down; send it again")
+            await self._fail(reason, recording, downstream)
+        except GatewayError as error:
+            await self._fail(error, recording, downstream)
+        except Exception:
+            logger.exception("request %s: %s %s failed", recording.id, recording.method, recording.path)
+            error = GatewayError("something went wrong inside the gateway; its log has more")
+            await self._fail(error, recording, downstream)
+        finally:
+            downstream.unwatch()
+            self.in_flight -= 1
+
+    async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
+        head = self._read_head(recording)
+        body, asked = await self._read_body(head, recording, downstream)
+        recording.model, recording.user, recording.asked_metadata = asked.model, asked.user, asked.metadata
+        upstream = self._upstreams[self._routes.choose(asked.model)]
+        recording.upstream = upstream.name
+        if upstream.drains:
+            downstream.keep_going_without_client()
+        request = UpstreamRequest(
+            method=recording.method,
+            target=upstream_target(upstream.base_path, scope["raw_path"], scope["query_string"]),
+            headers=upstream.request_headers(recording.request_headers),
+            body=body,
+            body_bytes=head.body_bytes,
+        )
+        response = await upstream.transport.open(request)
+        try:
+            await self._relay(response, recording, downstream)
+        finally:
+            await response.close()
+
+    def _read_head(self, recording: Recording) -> Head:
+        try:
+            head = read_head(recording.method, recording.path, recording.request_headers)
+        finally:
+            recording.trace_id = new_id(recording.started_ns)  # what a refused request is recorded under
+        if head.trace_id is not None:
+            recording.trace_id = head.trace_id
+        recording.metadata = head.metadata
+        recording.keep_bodies = head.keep_bodies
+        return head
+
+    # --- the request's body ---
+
+    async def _read_body(
+        self, head: Head, recording: Recording, downstream: Downstream
+    ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
+        if head.is_json:
+            return await self._json_body(head, recording, downstream)
+        if not head.has_body:
+            return None, NOTHING_ASKED
+        limit, setting = self._server.max_upload_bytes, "server.max_upload_bytes"
+        check_size(head.body_bytes or 0, limit, setting)
+        start, more = await downstream.start_of_body(self._server.collect_upload_bytes)
+        check_size(len(start), limit, setting)
+        asked = Asked(model=form_model(start))
+        if not more:
+            recording.request = start
+            return start, asked
+        buffer = BodyBuffer(self._capture_bytes)
+        recording.request = buffer
+        rest = downstream.rest_of_body(len(start), limit, setting)
+        return _recorded(start, rest, buffer), asked
+
+    async def _json_body(
+        self, head: Head, recording: Recording, downstream: Downstream
+    ) -> tuple[bytes | None, Asked]:
+        limit, setting = self._server.max_json_body_bytes, "server.max_json_body_bytes"
+        check_size(head.body_bytes or 0, limit, setting)
+        body = await downstream.body(limit, setting) if head.has_body else b""
+        recording.request = body
+        if head.is_encoded:
+            return body, NOTHING_ASKED
+        required = recording.method == "POST" and recording.path in JSON_PATHS
+        return body, read_json(body, required=required)
+
+    # --- the answer ---
+
+    async def _relay(self, response: UpstreamResponse, recording: Recording, downstream: Downstream) -> None:
+        recording.status = response.status
+        recording.response_headers = response.headers
+        recording.response = captured = BodyBuffer(self._capture_bytes)
+        headers = response_headers(
+            response.headers, response.status, own_headers(recording.trace_id, recording.id)
+        )
+        if not response.ready:
+            await downstream.start(response.status, headers)
+        chunk = await response.read()
+        recording.first_byte_at = perf_counter()
+        captured.add(chunk)
+        last_event = LastEvent() if _is_event_stream(response) else None
+        while not response.ended:
+            if not downstream.started:
+                await downstream.start(response.status, headers)
+            if last_event is not None and last_event.feed(chunk):
+                await self._relay_after_last_event(chunk, response, recording, downstream)
+                return
+            await downstream.send(chunk, more=True)
+            chunk = await response.read()
+            captured.add(chunk)
+        await self._record(recording, downstream)
+        if not downstream.started:
+            await downstream.start(response.status, headers)
+        await downstream.send(chunk, more=False)
+
+    async def _relay_after_last_event(
+        self, chunk: bytes, response: UpstreamResponse, recording: Recording, downstream: Downstream
+    ) -> None:
+        """Clients stop reading at the last event, so the row is committed before it, not at the stream's end."""
+        await self._record(recording, downstream)
+        while chunk:
+            await downstream.send(chunk, more=True)
+            try:
+                chunk = await response.read()
+            except UpstreamError:
+                break  # everything that mattered has arrived
+        await downstream.send(b"", more=False)
+
+    async def _record(self, recording: Recording, downstream: Downstream) -> None:
+        """Hand the exchange over. From here on the client's going away changes nothing any more."""
+        downstream.unwatch()
+        if downstream.gone and recording.error is None:
+            recording.error = ClientGone("the client closed the connection; the answer was read to its end")
+        await self._commit(recording)
+
+    async def _commit(self, recording: Recording) -> None:
+        recording.recorded = True
+        await self._sink(recording.finished(perf_counter()))
+
+    # --- failures ---
+
+    async def _fail(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
+        """The one place where an exchange ends badly: one row, and what the client can still be told."""
+        downstream.unwatch()
+        if recording.recorded:  # the client stopped reading, or we are stopping, after everything was stored
+            await downstream.break_off()
+            return
+        recording.error = error
+        if downstream.started:
+            await self._break_off(error, recording, downstream)
+            return
+        recording.status = error.status
+        body = self._error_body(error)
+        if not downstream.gone:
+            recording.response = BodyBuffer(self._capture_bytes)
+            recording.response.add(body)
+            recording.response_headers = [(b"content-type", b"application/json")]
+        await self._commit(recording)
+        if downstream.gone:
+            return
+        await downstream.start(error.status, _error_headers(error, body, recording))
+        await downstream.send(body, more=False)
+
+    async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
+        notice = b""
+        captured = recording.response
+        if captured is not None and isinstance(error, UpstreamError) and _is_plain_event_stream(recording):
+            sent = captured.payload()
+            notice = error_event(self._error_body(error), (sent.tail or sent.head)[-4:])
+        await self._commit(recording)
+        if notice and not downstream.gone:
+            await downstream.send(notice, more=True)
+        await downstream.break_off()
+
+
+async def _recorded(start: bytes, rest: AsyncIterator[bytes], buffer: BodyBuffer) -> AsyncIterator[bytes]:
+    """The body in its pieces, each kept for the record as it passes."""
+    buffer.add(start)
+    yield start
+    async for piece in rest:
+        buffer.add(piece)
+        yield piece
+
+
+def _is_event_stream(response: UpstreamResponse) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(_EVENT_STREAM) for name, value in response.headers
+    )
+
+
+def _is_plain_event_stream(recording: Recording) -> bool:
+    """Whether a text can be added to what was sent: not inside a compressed stream."""
+    headers = dict(recording.response_headers)
+    content_type = headers.get(b"content-type", b"").lower()
+    return content_type.startswith(_EVENT_STREAM) and b"content-encoding" not in headers
+
+
+def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if error.status == 503:
+        headers.append((b"retry-after", b"1"))
+    if isinstance(error, SlowClient):
+        headers.append((b"connection", b"close"))
+    return headers + own_headers(recording.trace_id, recording.id)

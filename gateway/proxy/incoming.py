@@ -1,0 +1,144 @@
+"""What a request's head and JSON body say to the gateway. Pure: no sockets, no clock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.capture.metadata import parse_metadata
+from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath
+from gateway.ids import check_trace_id, trace_id_from_traceparent
+from gateway.jsonio import loads_lenient
+from gateway.records import Headers
+
+JSON_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"})
+"""Paths whose POST body must be JSON, whatever its content-type says."""
+
+_READ = frozenset(
+    {
+        b"x-trace-id", b"x-portkey-trace-id", b"traceparent", b"x-metadata", b"x-portkey-metadata", b"x-capture",
+        b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
+    }
+)  # fmt: skip
+_DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
+
+
+@dataclass(slots=True, frozen=True)
+class Head:
+    """What the request's head asks of the gateway. `trace_id` is None where one has to be made."""
+
+    trace_id: str | None
+    metadata: dict[str, Any] | None
+    keep_bodies: bool
+    is_json: bool
+    is_encoded: bool
+    has_body: bool
+    body_bytes: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """What the request's body asks of the upstream, as far as it concerns us."""
+
+    model: str | None = None
+    user: str | None = None
+    metadata: Any = None
+
+
+NOTHING_ASKED = Asked()
+
+
+def select_trace_id(headers: dict[bytes, bytes]) -> str | None:
+    """`x-trace-id`, else `x-portkey-trace-id`, else the traceparent's, else None. Raises InvalidTraceId."""
+    for name in (b"x-trace-id", b"x-portkey-trace-id"):
+        value = headers.get(name)
+        if value is not None:
+            return check_trace_id(value.decode("latin-1"), name.decode())
+    parent = headers.get(b"traceparent")
+    return trace_id_from_traceparent(parent.decode("latin-1")) if parent is not None else None
+
+
+def read_head(method: str, path: str, headers: Headers) -> Head:
+    """Raises InvalidTraceId, InvalidMetadata, InvalidHeader."""
+    found = {name: value for name, value in headers if name in _READ}
+    length = found.get(b"content-length")
+    content_type = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    has_body = length is not None or b"transfer-encoding" in found
+    return Head(
+        trace_id=select_trace_id(found),
+        metadata=_metadata(found),
+        keep_bodies=_keep_bodies(found.get(b"x-capture")),
+        is_json=(method == "POST" and path in JSON_PATHS)
+        or (has_body and (content_type == b"application/json" or content_type.endswith(b"+json"))),
+        is_encoded=found.get(b"content-encoding", b"identity").lower() != b"identity",
+        has_body=has_body,
+        body_bytes=None if length is None else int(length),
+    )
+
+
+def _metadata(found: dict[bytes, bytes]) -> dict[str, Any] | None:
+    for name in (b"x-metadata", b"x-portkey-metadata"):
+        value = found.get(name)
+        if value:
+            return parse_metadata(value, name.decode())
+    return None
+
+
+def _keep_bodies(value: bytes | None) -> bool:
+    if value is None:
+        return True
+    match value.lower():
+        case b"none":
+            return False
+        case b"all":
+            return True
+    raise InvalidHeader(
+        f"x-capture: {value.decode('latin-1')[:64]!r} is not known; use none, or leave the header out",
+        param="x-capture",
+    )
+
+
+def read_json(body: bytes, *, required: bool) -> Asked:
+    """What a JSON body asks for. Raises InvalidJSON where JSON is required and this is not."""
+    try:
+        parsed = loads_lenient(body)
+    except ValueError as error:
+        if required:
+            what = f"not JSON ({error})" if body.strip() else "empty"
+            raise InvalidJSON(f"the request body is {what}; send a JSON object") from error
+        return NOTHING_ASKED
+    if not isinstance(parsed, dict):
+        if required:
+            raise InvalidJSON("the request body is JSON, but not an object; send a JSON object")
+        return NOTHING_ASKED
+    model, user = parsed.get("model"), parsed.get("user")
+    return Asked(
+        model=model if isinstance(model, str) else None,
+        user=user if isinstance(user, str) else None,
+        metadata=parsed.get("metadata"),
+    )
+
+
+def form_model(start: bytes) -> str | None:
+    """The `model` field of a multipart body, if it is in its first bytes."""
+    match = _FORM_MODEL.search(start)
+    return match[1].decode("utf-8", "replace") if match else None
+
+
+def upstream_target(base_path: bytes, raw_path: bytes, query: bytes) -> bytes:
+    """The request target: `/v1` of the gateway is the upstream's base URL. Raises InvalidPath.
+
+    Dot segments are refused: with the gateway's own key, `/v1/../admin` would lead out of what was configured.
+    """
+    rest = raw_path[3:]
+    if b"." in rest or b"%2" in rest:
+        _refuse_dot_segments(rest)
+    target = base_path + rest
+    return target + b"?" + query if query else target
+
+
+def _refuse_dot_segments(path: bytes) -> None:
+    if _DOT_SEGMENT.search(path):
+        raise InvalidPath("the path contains a dot segment (/./ or /../); send the path it stands for")

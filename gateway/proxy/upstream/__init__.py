@@ -1,0 +1,1 @@
+"""The only place on the request path that talks HTTP outward: one seam, two implementations."""

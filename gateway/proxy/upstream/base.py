@@ -1,0 +1,75 @@
+"""The seam between the proxy and the network: `open(request)` gives an answer to read and to close.
+
+Both implementations, `native` and `httpx`, pass the same tests at the wire. Errors are of our own tree only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.records import Headers
+
+
+@dataclass(slots=True, frozen=True)
+class UpstreamRequest:
+    """What goes upstream. `target` is the path and query as they stand on the request line.
+
+    `headers` are without host, content-length and transfer-encoding: the transport writes those. A `body` of
+    bytes can be sent again, an iterator only once; `body_bytes` is its length where known, None sends it
+    chunked. A body of None sends neither body nor length.
+    """
+
+    method: str
+    target: bytes
+    headers: Headers
+    body: bytes | AsyncIterator[bytes] | None
+    body_bytes: int | None = None
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose head has arrived. Whoever opened it closes it, exactly once."""
+
+    status: int
+    headers: Headers
+    """Lower-case names, in the order received, hop-by-hop ones included."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `read` would return at once."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been read. May turn true only with the empty read."""
+        ...
+
+    async def read(self) -> bytes:
+        """The bytes that came since the last read, content-encoded as sent; empty at the end.
+
+        Raises UpstreamAborted, or UpstreamTimeout for the idle and the total limit, once what arrived before
+        has been read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back, or drop it where the answer was not read to its end."""
+        ...
+
+
+class Transport(Protocol):
+    """One upstream's connections."""
+
+    async def open(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send `request` and wait for the head of the answer.
+
+        Raises UpstreamUnreachable, UpstreamBroken, UpstreamBusy, UpstreamTimeout, and whatever the body's
+        iterator raises. A reused connection that turns out dead before the first byte of an answer is replaced
+        once, if the body can be sent again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close idle connections. Answers still being read end on their own."""
+        ...

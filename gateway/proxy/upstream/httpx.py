@@ -1,0 +1,197 @@
+"""The httpx transport: for HTTP and SOCKS proxies, HTTP/2, and any httpx transport a user brings.
+
+Uses httpx's transports without its client: no redirects followed, no cookies kept, no headers added, bytes
+passed on as they were encoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+
+from gateway.config import schema
+from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from gateway.proxy.upstream.base import UpstreamRequest
+from gateway.proxy.upstream.native import timed_out
+from gateway.proxy.upstream.pool import tls_context
+from gateway.records import Headers
+
+
+class HttpxTransport:
+    """`Transport` over an httpx transport; `make` builds another one than the default."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: schema.Upstream,
+        make: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._url = httpx.URL(settings.base_url)
+        self._transport = make() if make else _default_transport(settings)
+
+    async def open(self, request: UpstreamRequest) -> HttpxResponse:
+        total_deadline = asyncio.get_running_loop().time() + self._settings.total_timeout_s
+        attempt = _Attempt()
+        try:
+            return await self._send(request, attempt, total_deadline)
+        except UpstreamBroken:
+            replayable = request.body is None or isinstance(request.body, bytes)
+            if not (replayable and attempt.reused_a_connection):
+                raise
+        return await self._send(request, _Attempt(), total_deadline)
+
+    async def _send(self, request: UpstreamRequest, attempt: _Attempt, total_deadline: float) -> HttpxResponse:
+        settings = self._settings
+        timeouts = {
+            "connect": settings.connect_timeout_s,
+            "pool": settings.connect_timeout_s,
+            "write": settings.idle_timeout_s,
+            "read": None,  # first byte, idle and total are ours: httpx has one limit for all three
+        }
+        outgoing = httpx.Request(
+            request.method,
+            self._url.copy_with(raw_path=request.target),
+            headers=[(b"host", self._url.netloc), *request.headers, *_length(request)],
+            stream=_Body(request.body),
+            extensions={"timeout": timeouts, "trace": attempt.trace},
+        )
+        sent = asyncio.get_running_loop().time()
+        first_byte_deadline = sent + settings.connect_timeout_s + settings.first_byte_timeout_s
+        if request.body is not None and not isinstance(request.body, bytes):
+            first_byte_deadline = total_deadline  # the client's own limits govern how long an upload may take
+        try:
+            async with asyncio.timeout_at(min(first_byte_deadline, total_deadline)):
+                response = await self._transport.handle_async_request(outgoing)
+        except TimeoutError as error:
+            limit = "first_byte" if first_byte_deadline < total_deadline else "total"
+            raise timed_out(self._name, limit, getattr(settings, f"{limit}_timeout_s")) from error
+        except httpx.TransportError as error:
+            raise self._translate(error) from error
+        return HttpxResponse(self._name, settings, response, total_deadline)
+
+    def _translate(self, error: httpx.TransportError) -> UpstreamError:
+        reason = str(error) or type(error).__name__
+        match error:
+            case httpx.ConnectTimeout():
+                return timed_out(self._name, "connect", self._settings.connect_timeout_s)
+            case httpx.PoolTimeout():
+                return UpstreamBusy(
+                    f"upstream {self._name}: all {self._settings.max_connections} connections stayed in use; "
+                    f"raise upstreams.{self._name}.max_connections or send fewer requests at once"
+                )
+            case httpx.WriteTimeout():
+                return timed_out(self._name, "idle", self._settings.idle_timeout_s)
+            case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
+                return UpstreamUnreachable(f"upstream {self._name}: cannot connect: {reason}")
+            case _:
+                return UpstreamBroken(f"upstream {self._name}: the answer is broken: {reason}")
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+class HttpxResponse:
+    """`UpstreamResponse` over an httpx response whose stream is read raw."""
+
+    def __init__(
+        self, name: str, settings: schema.Upstream, response: httpx.Response, total_deadline: float
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Headers = [(key.lower(), value) for key, value in response.headers.raw]
+        self._name = name
+        self._settings = settings
+        self._response = response
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - what an async transport gives
+        self._stream = response.stream.__aiter__()
+        self._total_deadline = total_deadline
+        self._left = _content_length(response)
+        self._ended = self._left == 0
+
+    @property
+    def ready(self) -> bool:
+        return False
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    async def read(self) -> bytes:
+        idle_deadline = asyncio.get_running_loop().time() + self._settings.idle_timeout_s
+        try:
+            async with asyncio.timeout_at(min(idle_deadline, self._total_deadline)):
+                chunk = await anext(self._stream, b"")
+        except TimeoutError as error:
+            limit = "idle" if idle_deadline < self._total_deadline else "total"
+            raise timed_out(self._name, limit, getattr(self._settings, f"{limit}_timeout_s")) from error
+        except httpx.TransportError as error:
+            raise UpstreamAborted(f"upstream {self._name}: the answer broke off: {error}") from error
+        if self._left is not None:
+            self._left -= len(chunk)
+        self._ended = not chunk or self._left == 0
+        return chunk
+
+    async def close(self) -> None:
+        await self._response.aclose()
+
+
+class _Attempt:
+    """Watches httpcore's trace events: an attempt that made no connection used an old one."""
+
+    def __init__(self) -> None:
+        self._connected = False
+
+    @property
+    def reused_a_connection(self) -> bool:
+        return not self._connected
+
+    async def trace(self, event: str, _: dict[str, Any]) -> None:
+        if event.startswith(("connection.connect_", "socks.", "proxy.")):
+            self._connected = True
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, body: bytes | AsyncIterator[bytes] | None) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if isinstance(self._body, bytes):
+            yield self._body
+        elif self._body is not None:
+            async for piece in self._body:
+                yield piece
+
+
+def _length(request: UpstreamRequest) -> Headers:
+    if request.body is None:
+        return []
+    length = len(request.body) if isinstance(request.body, bytes) else request.body_bytes
+    if length is None:
+        return [(b"transfer-encoding", b"chunked")]
+    return [(b"content-length", b"%d" % length)]
+
+
+def _content_length(response: httpx.Response) -> int | None:
+    if response.request.method == "HEAD" or response.status_code in (204, 304):
+        return 0
+    if "transfer-encoding" in response.headers:
+        return None
+    value = response.headers.get("content-length", "")
+    return int(value) if value.isdigit() else None
+
+
+def _default_transport(settings: schema.Upstream) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=tls_context(settings),
+        http2=settings.http2,
+        proxy=settings.proxy,
+        limits=httpx.Limits(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_idle_connections,
+            keepalive_expiry=settings.keepalive_expiry_s,
+        ),
+    )

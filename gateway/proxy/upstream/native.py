@@ -1,0 +1,324 @@
+"""The native transport: HTTP/1.1 over asyncio, parsed by llhttp, in the gateway's own event loop.
+
+One `Connection` serves one request at a time and is its answer while it does. No proxies, no HTTP/2, no
+trailers: that is the httpx transport's part. The pool is in `pool.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import httptools
+
+from gateway.config import schema
+from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamError, UpstreamTimeout
+from gateway.proxy.upstream.base import UpstreamRequest
+from gateway.records import Headers
+
+MAX_HEAD_BYTES = 256 * 1024
+_HIGH_WATER_BYTES = 256 * 1024
+_NEVER = float("inf")
+
+
+class ConnectionDied(UpstreamBroken):
+    """A connection ended before the first byte of an answer; on a reused one that is nobody's fault."""
+
+
+class Connection(asyncio.Protocol):
+    """One HTTP/1.1 connection to an upstream: `exchange` a request, then `read` the answer, then `close`.
+
+    `release` is called with the connection when its answer is closed; `reusable` then says whether it may
+    carry another request.
+    """
+
+    def __init__(self, name: str, limits: schema.Upstream, release: Callable[[Connection], None]) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.idle_since = 0.0
+        self._name = name
+        self._limits = limits
+        self._release = release
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._busy = False
+        self._lost = False
+        self._began = False  # a byte of the answer has arrived
+        self._head_done = False
+        self._complete = False
+        self._keep_alive = False
+        self._interim = False
+        self._bodiless = False
+        self._sent = True
+        self._read_paused = False
+        self._write_paused = False
+        self._head_bytes = 0
+        self._error: UpstreamError | None = None
+        self._limit = "first_byte"
+        self._deadline = _NEVER
+        self._total_deadline = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- one exchange ---
+
+    async def exchange(self, request: UpstreamRequest, head: bytes, total_deadline: float) -> None:
+        """Send `request`, whose head is `head`; return when the answer's head has arrived.
+
+        Raises ConnectionDied, UpstreamBroken, UpstreamTimeout, or what the body's iterator raises.
+        """
+        self._begin(request, total_deadline)
+        body = request.body
+        if body is None or isinstance(body, bytes):
+            self._transport.write(head + body if body else head)
+        else:
+            self._transport.write(head)
+            self._sent = False
+            await self._send_body(body, chunked=request.body_bytes is None)
+        if not self._head_done:
+            self._expect_by("first_byte", self._limits.first_byte_timeout_s)
+        while not self._head_done:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    def _begin(self, request: UpstreamRequest, total_deadline: float) -> None:
+        self._busy = True
+        self._began = self._head_done = self._complete = self._keep_alive = False
+        self._bodiless = request.method == "HEAD"
+        self._sent = True
+        self._head_bytes = 0
+        self._total_deadline = total_deadline
+        if self._lost:
+            self._error = ConnectionDied(f"upstream {self._name}: the connection was closed")
+
+    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        self._arm()
+        async for piece in body:
+            if self._head_done or self._error is not None:
+                return  # answered early, a 413 say: the rest is of no use, and the connection neither
+            if piece:
+                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            while self._write_paused and not self._head_done and self._error is None:
+                self._expect_by("idle", self._limits.idle_timeout_s)
+                await self._wait()
+            self._deadline = _NEVER
+        if chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._sent = True
+
+    @property
+    def began(self) -> bool:
+        return self._began
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._chunks) or self._complete or self._error is not None
+
+    @property
+    def ended(self) -> bool:
+        return self._complete and not self._chunks
+
+    async def read(self) -> bytes:
+        while not self._chunks:
+            if self._complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._buffered = 0
+        if self._read_paused:
+            self._read_paused = False
+            self._expect_by("idle", self._limits.idle_timeout_s)
+            self._transport.resume_reading()
+        return data
+
+    async def close(self) -> None:
+        self._busy = False
+        self._deadline = self._total_deadline = _NEVER
+        self._chunks = []
+        self._buffered = 0
+        if not self.reusable:
+            self._transport.abort()
+        self._release(self)
+
+    @property
+    def reusable(self) -> bool:
+        return (
+            self._complete and self._keep_alive and self._sent and not self._lost and self._error is None
+            and not self._transport.is_closing()
+        )  # fmt: skip
+
+    @property
+    def usable(self) -> bool:
+        return not self._lost and not self._transport.is_closing()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: UpstreamError) -> None:
+        if self._error is None and not self._complete:
+            self._error = error
+        self._transport.abort()
+        self._wake()
+
+    # --- limits ---
+    # One timer a connection, armed late and never moved forward: a byte that arrives costs an assignment,
+    # not a timer. When it fires too early it arms itself again for the rest.
+
+    def _expect_by(self, limit: str, seconds: float) -> None:
+        self._limit = limit
+        self._deadline = self._loop.time() + seconds
+        self._arm()
+
+    def _arm(self) -> None:
+        due = min(self._deadline, self._total_deadline)
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        due = min(self._deadline, self._total_deadline)
+        if due == _NEVER or self._lost:
+            return
+        if self._loop.time() < due:
+            self._arm()
+            return
+        limit = self._limit if self._deadline <= self._total_deadline else "total"
+        seconds = getattr(self._limits, f"{limit}_timeout_s")
+        self._fail(timed_out(self._name, limit, seconds))
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._busy or self._complete:
+            self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
+            return
+        self._began = True
+        if not self._head_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(self._broken(f"not HTTP/1.1 ({error})"))
+            return
+        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(self._broken(f"headers of more than {MAX_HEAD_BYTES} bytes"))
+            return
+        if self._head_done and not self._complete:
+            self._limit = "idle"
+            self._deadline = self._loop.time() + self._limits.idle_timeout_s
+            self._arm()
+        self._wake()
+
+    def _broken(self, what: str) -> UpstreamError:
+        if self._head_done:
+            return UpstreamAborted(f"upstream {self._name}: the answer broke off: {what}")
+        return UpstreamBroken(f"upstream {self._name}: the answer is {what}")
+
+    def eof_received(self) -> None:
+        return None  # close; connection_lost tells what it means
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._busy and not self._complete and self._error is None:
+            self._end_by_close(exc)
+        self._write_paused = False
+        self._wake()
+
+    def _end_by_close(self, exc: Exception | None) -> None:
+        if self._head_done and exc is None and self._until_close():
+            self._complete = True
+        elif self._head_done:
+            self._error = UpstreamAborted(f"upstream {self._name}: the connection ended in the middle of the answer")
+        elif self._began:
+            self._error = UpstreamBroken(f"upstream {self._name}: the connection ended within the answer's headers")
+        else:
+            self._error = ConnectionDied(f"upstream {self._name}: the connection ended without an answer")
+
+    def _until_close(self) -> bool:
+        """Whether the answer's length is given by the connection's end (RFC 9112 section 6.3, rule 8)."""
+        return not any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake()
+
+    # --- llhttp ---
+
+    def on_message_begin(self) -> None:
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_done:  # afterwards it would be a trailer
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._interim = self.status < 200
+        if self._interim:
+            return
+        self._head_done = True
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._bodiless:
+            # llhttp cannot know that a HEAD was asked and waits for the body the headers describe.
+            self._keep_alive = False
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if self._bodiless:
+            return
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > _HIGH_WATER_BYTES and not self._read_paused:
+            self._read_paused = True
+            self._deadline = _NEVER  # not the upstream's fault while we do not read
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
+
+
+def timed_out(name: str, limit: str, seconds: float) -> UpstreamTimeout:
+    """The error for one of an upstream's four limits: connect, first_byte, idle, total."""
+    what = {
+        "connect": "no connection",
+        "first_byte": "no answer",
+        "idle": "no further byte of the answer",
+        "total": "no end of the answer",
+    }[limit]
+    setting = f"upstreams.{name}.{limit}_timeout_s"
+    return UpstreamTimeout(f"upstream {name}: {what} within {seconds:g} s ({setting})", limit=limit)

@@ -1,0 +1,1 @@
+"""Which target a request goes to: pure decisions over plain data."""

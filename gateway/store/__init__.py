@@ -1,0 +1,1 @@
+"""Tables, migrations, the batch writer and the queries: the only package that knows SQL."""

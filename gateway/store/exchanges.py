@@ -1,0 +1,115 @@
+"""One batch of exchanges into the database, in one transaction: the statements of the hot path.
+
+Runs on the writing connection's thread, on the driver itself; SQLAlchemy only spells the statements, once.
+Reads are in the query modules.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ClauseElement, Table, bindparam, case, func, literal_column, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import Insert, insert
+
+from gateway.records import ExchangeEntry, ExchangeRow
+from gateway.store import tables
+
+_DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call]
+
+
+def _compiled(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=_DIALECT))
+
+
+def _insert(table: Table) -> Insert:
+    return insert(table).values({column.name: None for column in table.columns})
+
+
+def _upsert_trace() -> Insert:
+    trace = tables.trace
+    names = [column.name for column in trace.columns if column.name not in ("seq", "weighted_mean")]
+    new = insert(trace).values(dict.fromkeys(names))
+    old, add = trace.c, new.excluded
+    return new.on_conflict_do_update(
+        index_elements=[old.key_id, old.trace_id],
+        set_={
+            "first_at_ms": func.min(old.first_at_ms, add.first_at_ms),
+            "last_at_ms": func.max(old.last_at_ms, add.last_at_ms),
+            "exchange_count": old.exchange_count + add.exchange_count,
+            "error_count": old.error_count + add.error_count,
+            "prompt_tokens": old.prompt_tokens + add.prompt_tokens,
+            "completion_tokens": old.completion_tokens + add.completion_tokens,
+            "cost_usd": case(
+                (add.cost_usd.is_(None), old.cost_usd),
+                else_=func.coalesce(old.cost_usd, literal_column("0.0")) + add.cost_usd,
+            ),
+        },
+    )
+
+
+_FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
+_INSERT_EXCHANGE = _compiled(_insert(tables.exchange))
+_INSERT_BODY = _compiled(_insert(tables.exchange_body))
+_UPSERT_TRACE = _compiled(_upsert_trace())
+_INSERT_MODEL = _compiled(_insert(tables.trace_model).on_conflict_do_nothing())
+
+TraceKey = tuple[str, str]
+
+
+def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry]) -> None:
+    """Store `entries` and count them in their traces. Raises sqlite3.Error; then nothing is stored."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
+        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM exchange").fetchone()
+        numbered = list(enumerate(entries, last + 1))
+        connection.executemany(_INSERT_EXCHANGE, [(seq, *entry.row) for seq, entry in numbered])
+        connection.executemany(_INSERT_BODY, [(seq, *entry.bodies) for seq, entry in numbered])
+        rows = [entry.row for entry in entries]
+        connection.executemany(_UPSERT_TRACE, list(_traces(rows)))
+        connection.executemany(_INSERT_MODEL, list(_models(rows)))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def is_stored(connection: sqlite3.Connection, exchange_id: str) -> bool:
+    return connection.execute(_FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
+
+
+def _traces(rows: Iterable[ExchangeRow]) -> Iterable[Sequence[Any]]:
+    """Parameters of _UPSERT_TRACE: each trace of the batch once, its exchanges added up."""
+    sums: dict[TraceKey, list[Any]] = {}
+    for row in rows:
+        failed = row.status >= 400 or row.error_kind is not None
+        known = sums.get((row.key_id, row.trace_id))
+        if known is None:
+            sums[row.key_id, row.trace_id] = [
+                row.key_id, row.trace_id, row.started_at_ms, row.started_at_ms, 1, int(failed),
+                row.prompt_tokens or 0, row.completion_tokens or 0, row.cost_usd, 0,
+            ]  # fmt: skip
+            continue
+        known[2] = min(known[2], row.started_at_ms)
+        known[3] = max(known[3], row.started_at_ms)
+        known[4] += 1
+        known[5] += failed
+        known[6] += row.prompt_tokens or 0
+        known[7] += row.completion_tokens or 0
+        if row.cost_usd is not None:
+            known[8] = (known[8] or 0.0) + row.cost_usd
+    return sums.values()
+
+
+def _models(rows: Iterable[ExchangeRow]) -> Iterable[tuple[str, str, str]]:
+    """Parameters of _INSERT_MODEL: every model a trace asked for or was answered by."""
+    return {
+        (row.key_id, row.trace_id, model)
+        for row in rows
+        for model in (row.requested_model, row.answering_model)
+        if model
+    }

@@ -1,0 +1,180 @@
+"""The schema: every table and index, in SQLAlchemy Core. No queries here.
+
+Times are integers, milliseconds since the epoch. JSON is kept as text. `seq` numbers grow in commit order.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+Seq = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY is SQLite's rowid
+
+exchange = Table(
+    "exchange",
+    metadata,
+    Column("seq", Seq, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("key_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("first_byte_ms", Float),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("upstream", Text),
+    Column("requested_model", Text),
+    Column("answering_model", Text),
+    Column("streamed", Boolean, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("finish_reason", Text),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_usd", Float),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
+    Column("body_user", Text),
+    Column("body_metadata", Text),
+    Column("meta_user", Text),
+    Column("meta_organisation", Text),
+    Column("meta_prompt", Text),
+    Column("meta_environment", Text),
+    Column("metadata", Text),
+)
+
+exchange_body = Table(
+    "exchange_body",
+    metadata,
+    Column("exchange_seq", Seq, primary_key=True, autoincrement=False),
+    Column("request_headers", Text, nullable=False),
+    Column("response_headers", Text, nullable=False),
+    Column("request_head", LargeBinary),
+    Column("request_tail", LargeBinary),
+    Column("request_encoding", Text),
+    Column("response_head", LargeBinary),
+    Column("response_tail", LargeBinary),
+    Column("response_encoding", Text),
+)
+
+trace = Table(
+    "trace",
+    metadata,
+    Column("seq", Seq, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("first_at_ms", BigInteger, nullable=False),
+    Column("last_at_ms", BigInteger, nullable=False),
+    Column("exchange_count", Integer, nullable=False),
+    Column("error_count", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Float),
+    Column("feedback_count", Integer, nullable=False),
+    Column("weighted_mean", Float),
+    UniqueConstraint("key_id", "trace_id", name="uq_trace_key_trace"),
+)
+
+trace_model = Table(
+    "trace_model",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    PrimaryKeyConstraint("key_id", "trace_id", "model"),
+    sqlite_with_rowid=False,
+)
+
+trace_score = Table(
+    "trace_score",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("value", Integer, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("key_id", "trace_id", "value", "weight"),
+    sqlite_with_rowid=False,
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("seq", Seq, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("key_id", Text, nullable=False),
+    Column("value", Integer, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("metadata", Text),
+    Column("meta_user", Text),
+    Column("meta_organisation", Text),
+    Column("meta_prompt", Text),
+    Column("meta_environment", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger),
+    Column("retracted_at_ms", BigInteger),
+)
+
+feedback_target = Table(
+    "feedback_target",
+    metadata,
+    Column("feedback_seq", Seq, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    PrimaryKeyConstraint("key_id", "trace_id", "feedback_seq"),
+    Index("ix_feedback_target_feedback_seq", "feedback_seq"),
+    sqlite_with_rowid=False,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("body_sha256", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id", "path", "idempotency_key"),
+    Index("ix_idempotency_created_at_ms", "created_at_ms"),
+)
+
+Index("ix_exchange_trace", exchange.c.key_id, exchange.c.trace_id)
+Index("ix_trace_first_at", trace.c.key_id, trace.c.first_at_ms, trace.c.seq)
+Index(
+    "ix_trace_weighted_mean",
+    trace.c.key_id,
+    trace.c.weighted_mean,
+    sqlite_where=trace.c.weighted_mean.is_not(None),
+    postgresql_where=trace.c.weighted_mean.is_not(None),
+)
+
+for _table in (exchange, feedback):
+    for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment"):
+        _column = _table.c[_name]
+        # Partial: a row without the key costs the index nothing.
+        Index(
+            f"ix_{_table.name}_{_name}",
+            _table.c.key_id,
+            _column,
+            sqlite_where=_column.is_not(None),
+            postgresql_where=_column.is_not(None),
+        )

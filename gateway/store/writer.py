@@ -1,0 +1,257 @@
+"""The batch writer: finished exchanges in, one transaction for everything that waits.
+
+It decides when to write and what happens when that fails; the statements are in `exchanges.py`. It never
+raises at a caller: traffic goes on without the store, rows wait in a bounded queue and are tried again, and
+what could not be kept is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple
+
+from gateway.config import schema
+from gateway.records import NO_PAYLOAD, Exchange, ExchangeEntry
+from gateway.store.exchanges import insert_batch, is_stored
+from gateway.store.sqlite import Session
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_ROWS = 256
+_LINGER_S = 0.002
+_LINGER_FROM_ROWS = 4
+_ROW_OVERHEAD_BYTES = 2048
+
+Digest = Callable[[Exchange], ExchangeEntry]
+
+# What these say is about one row, not about the database: the row is set aside, the others are stored.
+_ROW_FAULTS = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError,
+    OverflowError, ValueError, TypeError,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class WriterStats:
+    """Counts since the start, for /readyz and the log.
+
+    `stored` rows are committed, `reduced` of them without their bodies because those could not be stored;
+    `dropped` rows are lost (queue full, or refused even when reduced); `late` answers left before their commit.
+    """
+
+    stored: int = 0
+    reduced: int = 0
+    dropped: int = 0
+    late: int = 0
+    failures: int = 0
+    last_error: str | None = field(default=None)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    reduced: int = 0
+    lost: int = 0
+
+
+class _Waiting(NamedTuple):
+    exchange: Exchange
+    committed: asyncio.Future[None]
+    size: int
+
+
+class ExchangeWriter:
+    """Group commit. `record` is the sink that the proxy hands exchanges to.
+
+    `digest` turns an exchange into its rows, on the database's thread. With `wait` false (capture.commit:
+    background) an answer never waits for its commit.
+    """
+
+    def __init__(self, session: Session, digest: Digest, settings: schema.Store, *, wait: bool) -> None:
+        self._session = session
+        self._digest = digest
+        self._settings = settings
+        self._wait = wait
+        self._queue: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._arrived = asyncio.Event()
+        self._stored_all = asyncio.Event()
+        self._stored_all.set()
+        self._failing = False
+        self._linger = False
+        self.stats = WriterStats()
+        self._task = asyncio.create_task(self._run(), name="exchange-writer")
+
+    @property
+    def failing(self) -> bool:
+        return self._failing
+
+    @property
+    def queued_rows(self) -> int:
+        return len(self._queue)
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued_bytes
+
+    async def record(self, exchange: Exchange) -> None:
+        """Store `exchange`; returns once it is committed, or queued if the store cannot take it now."""
+        size = len(exchange.request.head) + len(exchange.response.head) + _ROW_OVERHEAD_BYTES
+        size += len(exchange.request.tail) + len(exchange.response.tail)
+        if self._failing and self._is_full(size):
+            self._drop(1, "the store does not take them and the queue is full")
+            return
+        wait = self._wait or self._is_full(size)  # a full queue of a healthy store is a reason to slow down
+        waiting = _Waiting(exchange, asyncio.get_running_loop().create_future(), size)
+        self._queue.append(waiting)
+        self._queued_bytes += size
+        self._arrived.set()
+        self._stored_all.clear()
+        if wait and not self._failing:
+            await waiting.committed
+
+    def _is_full(self, size: int) -> bool:
+        settings = self._settings
+        if not self._queue:
+            return False
+        return (
+            len(self._queue) >= settings.queue_max_rows or self._queued_bytes + size > settings.queue_max_bytes
+        )
+
+    async def close(self, limit_s: float) -> None:
+        """Store what is queued, for at most `limit_s` seconds, then stop. Rows left over count as dropped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._stored_all.wait()
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        if self._queue:
+            self._drop(len(self._queue), "the gateway stopped before the store took them")
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            if self._linger:
+                await asyncio.sleep(_LINGER_S)
+            batch = list(islice(self._queue, MAX_BATCH_ROWS))
+            try:
+                await self._store(batch)
+            except Exception as error:  # noqa: BLE001 - the outermost loop: whatever it was, it is counted and tried again
+                self._failed(error)
+                await asyncio.sleep(self._settings.retry_s)
+            else:
+                self._succeeded(batch)
+
+    async def _store(self, batch: list[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(self._settings.commit_timeout_s, self._give_up_waiting)
+        try:
+            outcome = await self._session.run(lambda raw: self._write(raw, batch))
+        finally:
+            patience.cancel()
+        if outcome.lost:
+            self._drop(outcome.lost, "the store refused them even without bodies")
+        self.stats.stored += len(batch) - outcome.lost
+        self.stats.reduced += outcome.reduced
+
+    def _write(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> _Outcome:
+        """On the database's thread."""
+        outcome = _Outcome()
+        entries = [self._entry(waiting.exchange, outcome) for waiting in batch]
+        try:
+            insert_batch(connection, entries)
+        except _ROW_FAULTS:
+            for waiting, entry in zip(batch, entries, strict=True):
+                self._write_one(connection, waiting.exchange, entry, outcome)
+        return outcome
+
+    def _entry(self, exchange: Exchange, outcome: _Outcome) -> ExchangeEntry:
+        try:
+            return self._digest(exchange)
+        except Exception:
+            logger.exception("store: exchange %s cannot be read, it is stored without its bodies", exchange.id)
+            outcome.reduced += 1
+            return self._digest(_reduced(exchange))
+
+    def _write_one(
+        self, connection: sqlite3.Connection, exchange: Exchange, entry: ExchangeEntry, outcome: _Outcome
+    ) -> None:
+        try:
+            insert_batch(connection, [entry])
+        except _ROW_FAULTS as error:
+            if is_stored(connection, exchange.id):  # by an earlier try whose commit failed to report
+                return
+            logger.warning("store: exchange %s is stored without its bodies: %s", exchange.id, error)
+        else:
+            return
+        try:
+            insert_batch(connection, [self._digest(_reduced(exchange))])
+            outcome.reduced += 1
+        except _ROW_FAULTS:
+            logger.exception("store: exchange %s is lost", exchange.id)
+            outcome.lost += 1
+
+    def _succeeded(self, batch: list[_Waiting]) -> None:
+        for waiting in batch:
+            self._queue.popleft()
+            self._queued_bytes -= waiting.size
+            if not waiting.committed.done():
+                waiting.committed.set_result(None)
+        # A batch of several means that requests arrive while one is written: waiting a moment for more
+        # then saves more hops between threads than it costs, and at concurrency 1 nothing waits.
+        self._linger = len(batch) >= _LINGER_FROM_ROWS
+        if self._failing:
+            logger.warning("store: writing again; %d rows waited", len(self._queue) + len(batch))
+        self._failing = False
+        if not self._queue:
+            self._arrived.clear()
+            self._stored_all.set()
+
+    def _failed(self, error: Exception) -> None:
+        self.stats.failures += 1
+        self.stats.last_error = str(error) or type(error).__name__
+        if not self._failing:
+            logger.error("store: cannot write, trying again until it works: %s", self.stats.last_error)
+        self._let_answers_go()
+
+    def _give_up_waiting(self) -> None:
+        logger.error("store: a commit takes longer than store.commit_timeout_s; answers no longer wait for it")
+        self.stats.last_error = "a commit takes longer than store.commit_timeout_s"
+        self._let_answers_go()
+
+    def _let_answers_go(self) -> None:
+        self._failing = True
+        for waiting in self._queue:
+            if not waiting.committed.done():
+                waiting.committed.set_result(None)
+                self.stats.late += 1
+
+    def _drop(self, rows: int, reason: str) -> None:
+        if self.stats.dropped == 0 or self.stats.dropped // 1000 != (self.stats.dropped + rows) // 1000:
+            logger.error("store: %d rows not recorded so far: %s", self.stats.dropped + rows, reason)
+        self.stats.dropped += rows
+
+
+def _reduced(exchange: Exchange) -> Exchange:
+    """The same exchange without anything a client or an upstream wrote at length."""
+    return replace(
+        exchange,
+        keep_bodies=False,
+        error_message=None,
+        body_user=None,
+        body_metadata=None,
+        metadata=None,
+        requested_model=None,
+        path=exchange.path.encode("ascii", "replace").decode(),
+        request=replace(NO_PAYLOAD, size=exchange.request.size),
+        response=replace(NO_PAYLOAD, size=exchange.response.size),
+        request_headers=[],
+        response_headers=[],
+    )
