@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -17,19 +18,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
 from gateway.api import health
 from gateway.api.errors import error_body
 from gateway.api.front import Front
 from gateway.api.protocol import GatewayProtocol
+from gateway.api.routes import router
+from gateway.api.services import Services
 from gateway.capture.digest import Digest
 from gateway.capture.pricing import Prices
 from gateway.config import schema
 from gateway.config.load import ConfigSource
 from gateway.errors import ConfigError, GatewayError, StoreUnavailable
+from gateway.feedback.service import FeedbackService
+from gateway.ids import new_id
 from gateway.observability.logging import configure
 from gateway.proxy.forward import Forwarder, Upstream
 from gateway.proxy.headers import RequestFilter
@@ -79,8 +83,15 @@ class Gateway:
         """Raises StoreUnavailable."""
         return cls(settings, await SqliteDatabase.open(settings.store))
 
-    def _own_endpoints(self) -> Starlette:
-        return Starlette(routes=[*health.routes(self._report)])
+    def _own_endpoints(self) -> ASGIApp:
+        feedback = FeedbackService(
+            self._database,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            make_id=lambda: new_id(time.time_ns()),
+            idempotency_ttl_s=self._settings.store.idempotency_ttl_s,
+        )
+        services = Services(self._database, feedback, body_timeout_s=self._settings.server.body_timeout_s)
+        return router(services, health.routes(self._report))
 
     async def _report(self) -> tuple[bool, dict[str, Any]]:
         """What /readyz says: whether a row can be written now, and what could not be recorded so far."""
@@ -165,6 +176,9 @@ class Application:
         except GatewayError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
+        # What was loaded so far stays: without this every full collection would walk it all again.
+        gc.collect()
+        gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._gateway.close()

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway import __version__
+from gateway.api.resource import Resource
 from gateway.jsonio import dumps
 
 Report = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
@@ -61,7 +62,11 @@ def routes(report: Report) -> list[BaseRoute]:
             }
         )
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/", index)]
+    return [
+        Route("/healthz", Resource({"GET": healthz})),
+        Route("/readyz", Resource({"GET": readyz})),
+        Route("/", Resource({"GET": index})),
+    ]
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:

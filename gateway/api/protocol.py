@@ -42,6 +42,11 @@ class GatewayProtocol(HttpToolsProtocol):
     # --- for the application ---
 
     @property
+    def input_ready(self) -> bool:
+        # Of pipelined requests this is the last one's; those before it have their bodies complete.
+        return self.cycle.message_event.is_set()
+
+    @property
     def is_stalled(self) -> bool:
         return self.flow.write_paused
 

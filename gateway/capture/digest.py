@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gateway.capture.answer import NO_ANSWER, Answer, read_events, read_json
 from gateway.capture.body import cut
@@ -24,13 +24,13 @@ class Digest:
     def __init__(self, capture: Capture, prices: Prices, provider_urls: Mapping[str, str]) -> None:
         self._max_body_bytes = capture.max_body_bytes
         self._bodies = capture.bodies
-        self._request_headers = frozenset(name.encode() for name in capture.request_headers)
-        self._response_headers = frozenset(name.encode() for name in capture.response_headers)
+        self._request_headers = _allowed(capture.request_headers)
+        self._response_headers = _allowed(capture.response_headers)
         self._prices = prices
         self._provider_urls = provider_urls
 
     def __call__(self, exchange: Exchange) -> ExchangeEntry:
-        answered = {name: value for name, value in exchange.response_headers}  # noqa: C416 - a dict of pairs
+        answered = dict(exchange.response_headers)
         response = _decoded(exchange.response, answered)
         streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         answer = _read(response, streamed=streamed)
@@ -113,12 +113,12 @@ def _read(response: Decoded, *, streamed: bool) -> Answer:
     return read_json(payload) if payload.head.lstrip()[:1] == b"{" else NO_ANSWER
 
 
-def _stored_headers(headers: Headers, allowed: frozenset[bytes]) -> str:
-    kept = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in headers
-        if name in allowed and name.decode("latin-1") not in CREDENTIAL_HEADERS
-    ]
+def _allowed(names: Iterable[str]) -> Mapping[bytes, str]:
+    return {name.encode(): name for name in names if name not in CREDENTIAL_HEADERS}
+
+
+def _stored_headers(headers: Headers, allowed: Mapping[bytes, str]) -> str:
+    kept = [(allowed[name], value.decode("latin-1")) for name, value in headers if name in allowed]
     return dumps_text(kept) if kept else "[]"
 
 

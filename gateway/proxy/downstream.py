@@ -22,6 +22,11 @@ class Connection(Protocol):
     """Called when the client closes its connection."""
 
     @property
+    def input_ready(self) -> bool:
+        """Whether `receive` would return at once."""
+        ...
+
+    @property
     def is_stalled(self) -> bool:
         """Whether the client is not reading what was sent."""
         ...
@@ -115,12 +120,14 @@ class Downstream:
             yield piece
 
     async def _next(self) -> tuple[bytes, bool]:
-        limit_s = self._limits.body_timeout_s
-        slow = self._loop.call_later(limit_s, self._too_slow)
-        try:
+        if self._connection.input_ready:  # as for most requests; a timer costs more than looking
             message = await self._receive()
-        finally:
-            slow.cancel()
+        else:
+            slow = self._loop.call_later(self._limits.body_timeout_s, self._too_slow)
+            try:
+                message = await self._receive()
+            finally:
+                slow.cancel()
         if message["type"] == "http.disconnect":
             self.gone = True
             raise ClientGone("the client closed the connection before its request was complete")

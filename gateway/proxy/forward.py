@@ -131,10 +131,10 @@ class Forwarder:
     def _read_head(self, recording: Recording) -> Head:
         try:
             head = read_head(recording.method, recording.path, recording.request_headers)
-        finally:
-            recording.trace_id = new_id(recording.started_ns)  # what a refused request is recorded under
-        if head.trace_id is not None:
-            recording.trace_id = head.trace_id
+        except GatewayError:
+            recording.trace_id = new_id(recording.started_ns)  # a refused request is recorded, too
+            raise
+        recording.trace_id = head.trace_id or new_id(recording.started_ns)
         recording.metadata = head.metadata
         recording.keep_bodies = head.keep_bodies
         return head
@@ -272,9 +272,10 @@ async def _recorded(start: bytes, rest: AsyncIterator[bytes], buffer: BodyBuffer
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(_EVENT_STREAM) for name, value in response.headers
-    )
+    for name, value in response.headers:
+        if name == b"content-type":
+            return value.lower().startswith(_EVENT_STREAM)
+    return False
 
 
 def _is_plain_event_stream(recording: Recording) -> bool:

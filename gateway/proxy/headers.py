@@ -25,6 +25,7 @@ _FRAMING = frozenset({b"host", b"content-length", b"expect"})
 _OWN = frozenset({TRACE_ID, b"x-metadata", b"x-capture"})
 _OWN_PREFIX = b"x-portkey-"
 
+NONE_NAMED: frozenset[bytes] = frozenset()
 _KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
 
 
@@ -43,7 +44,8 @@ class RequestFilter:
         )
 
     def __call__(self, headers: Headers) -> Headers:
-        dropped = self._dropped | named_by_connection(headers)
+        named = named_by_connection(headers)
+        dropped = self._dropped | named if named else self._dropped
         kept = [
             field
             for field in headers
@@ -54,11 +56,11 @@ class RequestFilter:
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
     """The fields that a Connection header declares hop-by-hop."""
-    named: set[bytes] = set()
+    named = NONE_NAMED
     for name, value in headers:
         if name == b"connection" and value.lower() not in _KEPT_CONNECTION_VALUES:
-            named.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(named)
+            named |= {token.strip().lower() for token in value.split(b",")}
+    return named
 
 
 _NOT_RETURNED = HOP_BY_HOP | {TRACE_ID, PORTKEY_TRACE_ID, REQUEST_ID, UPSTREAM_REQUEST_ID}
@@ -69,13 +71,12 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
 
     The upstream's `x-request-id` moves to `x-upstream-request-id`: under its own name a client finds ours.
     """
-    dropped = _NOT_RETURNED | named_by_connection(headers)
+    named = named_by_connection(headers)
+    dropped = _NOT_RETURNED | named if named else _NOT_RETURNED
     kept = [field for field in headers if field[0] not in dropped]
     if status in (204, 304):
         kept = [field for field in kept if field[0] != b"content-length"]  # no body for it to measure
-    for name, value in headers:
-        if name == REQUEST_ID:
-            kept.append((UPSTREAM_REQUEST_ID, value))
+    kept += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == REQUEST_ID]
     return kept + own
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.capture.metadata import parse_metadata
 from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath
@@ -25,8 +24,7 @@ _DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 
 
-@dataclass(slots=True, frozen=True)
-class Head:
+class Head(NamedTuple):
     """What the request's head asks of the gateway. `trace_id` is None where one has to be made."""
 
     trace_id: str | None
@@ -38,8 +36,7 @@ class Head:
     body_bytes: int | None
 
 
-@dataclass(slots=True, frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What the request's body asks of the upstream, as far as it concerns us."""
 
     model: str | None = None
@@ -64,18 +61,24 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
     """Raises InvalidTraceId, InvalidMetadata, InvalidHeader."""
     found = {name: value for name, value in headers if name in _READ}
     length = found.get(b"content-length")
-    content_type = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
     has_body = length is not None or b"transfer-encoding" in found
+    encoding = found.get(b"content-encoding")
     return Head(
         trace_id=select_trace_id(found),
         metadata=_metadata(found),
         keep_bodies=_keep_bodies(found.get(b"x-capture")),
-        is_json=(method == "POST" and path in JSON_PATHS)
-        or (has_body and (content_type == b"application/json" or content_type.endswith(b"+json"))),
-        is_encoded=found.get(b"content-encoding", b"identity").lower() != b"identity",
+        is_json=(path in JSON_PATHS and method == "POST") or (has_body and _is_json(found.get(b"content-type"))),
+        is_encoded=encoding is not None and encoding.lower() != b"identity",
         has_body=has_body,
         body_bytes=None if length is None else int(length),
     )
+
+
+def _is_json(content_type: bytes | None) -> bool:
+    if content_type is None:
+        return False
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or media_type.endswith(b"+json")
 
 
 def _metadata(found: dict[bytes, bytes]) -> dict[str, Any] | None:

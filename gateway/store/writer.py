@@ -13,7 +13,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -241,8 +241,7 @@ class ExchangeWriter:
 
 def _reduced(exchange: Exchange) -> Exchange:
     """The same exchange without anything a client or an upstream wrote at length."""
-    return replace(
-        exchange,
+    return exchange._replace(
         keep_bodies=False,
         error_message=None,
         body_user=None,
@@ -250,8 +249,8 @@ def _reduced(exchange: Exchange) -> Exchange:
         metadata=None,
         requested_model=None,
         path=exchange.path.encode("ascii", "replace").decode(),
-        request=replace(NO_PAYLOAD, size=exchange.request.size),
-        response=replace(NO_PAYLOAD, size=exchange.response.size),
+        request=NO_PAYLOAD._replace(size=exchange.request.size),
+        response=NO_PAYLOAD._replace(size=exchange.response.size),
         request_headers=[],
         response_headers=[],
     )

@@ -6,14 +6,12 @@ Both implementations, `native` and `httpx`, pass the same tests at the wire. Err
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.records import Headers
 
 
-@dataclass(slots=True, frozen=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """What goes upstream. `target` is the path and query as they stand on the request line.
 
     `headers` are without host, content-length and transfer-encoding: the transport writes those. A `body` of
@@ -26,6 +24,10 @@ class UpstreamRequest:
     headers: Headers
     body: bytes | AsyncIterator[bytes] | None
     body_bytes: int | None = None
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        return self.body is None or isinstance(self.body, bytes)
 
 
 class UpstreamResponse(Protocol):

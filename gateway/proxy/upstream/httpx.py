@@ -40,8 +40,7 @@ class HttpxTransport:
         try:
             return await self._send(request, attempt, total_deadline)
         except UpstreamBroken:
-            replayable = request.body is None or isinstance(request.body, bytes)
-            if not (replayable and attempt.reused_a_connection):
+            if not (request.can_be_sent_again and attempt.reused_a_connection):
                 raise
         return await self._send(request, _Attempt(), total_deadline)
 

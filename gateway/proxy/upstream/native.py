@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._deadline = _NEVER
         self._total_deadline = _NEVER
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = _NEVER
 
     # --- one exchange ---
 
@@ -190,11 +191,12 @@ class Connection(asyncio.Protocol):
         self._arm()
 
     def _arm(self) -> None:
-        due = min(self._deadline, self._total_deadline)
+        due = self._deadline if self._deadline < self._total_deadline else self._total_deadline
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        self._timer_due = due
         self._timer = self._loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -229,11 +231,13 @@ class Connection(asyncio.Protocol):
         if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
             self._fail(self._broken(f"headers of more than {MAX_HEAD_BYTES} bytes"))
             return
-        if self._head_done and not self._complete:
-            self._limit = "idle"
-            self._deadline = self._loop.time() + self._limits.idle_timeout_s
-            self._arm()
-        self._wake()
+        if self._complete:
+            self._deadline = self._total_deadline = _NEVER
+        elif self._head_done:
+            self._expect_by("idle", self._limits.idle_timeout_s)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _broken(self, what: str) -> UpstreamError:
         if self._head_done:

@@ -20,6 +20,7 @@ class NativeTransport:
         parts = urlsplit(settings.base_url)
         self._name = name
         self._settings = settings
+        self._loop = asyncio.get_running_loop()
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = tls_context(settings) if parts.scheme == "https" else None
@@ -31,21 +32,19 @@ class NativeTransport:
         self._closed = False
 
     async def open(self, request: UpstreamRequest) -> Connection:
-        total_deadline = asyncio.get_running_loop().time() + self._settings.total_timeout_s
+        total_deadline = self._loop.time() + self._settings.total_timeout_s
         head = self._head(request)
         connection = self._take_idle()
         if connection is not None:
             try:
-                return await self._exchange(connection, request, head, total_deadline)
-            except ConnectionDied:
-                if not (request.body is None or isinstance(request.body, bytes)):
+                await connection.exchange(request, head, total_deadline)
+            except BaseException as error:
+                await connection.close()
+                if not (isinstance(error, ConnectionDied) and request.can_be_sent_again):
                     raise
+            else:
+                return connection
         connection = await self._new()
-        return await self._exchange(connection, request, head, total_deadline)
-
-    async def _exchange(
-        self, connection: Connection, request: UpstreamRequest, head: bytes, total_deadline: float
-    ) -> Connection:
         try:
             await connection.exchange(request, head, total_deadline)
         except BaseException:
@@ -55,8 +54,7 @@ class NativeTransport:
 
     def _head(self, request: UpstreamRequest) -> bytes:
         lines = [request.method.encode(), b" ", request.target, b" HTTP/1.1\r\n", self._host_line]
-        for name, value in request.headers:
-            lines += (name, b": ", value, b"\r\n")
+        lines += [b"%b: %b\r\n" % field for field in request.headers]
         if isinstance(request.body, bytes):
             lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
         elif request.body is None:
@@ -68,7 +66,7 @@ class NativeTransport:
         return b"".join(lines)
 
     def _take_idle(self) -> Connection | None:
-        oldest = asyncio.get_running_loop().time() - self._settings.keepalive_expiry_s
+        oldest = self._loop.time() - self._settings.keepalive_expiry_s
         while self._idle:
             connection = self._idle.pop()
             if connection.usable and connection.idle_since > oldest:
@@ -92,7 +90,7 @@ class NativeTransport:
 
     async def _wait_for_free(self) -> Connection | None:
         """A connection handed over, or None for the right to open one (already counted)."""
-        free: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        free: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiting.append(free)
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s * 0.9):
@@ -116,9 +114,8 @@ class NativeTransport:
             self._release(connection)
 
     async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
+            _, connection = await self._loop.create_connection(
                 lambda: Connection(self._name, self._settings, self._release),
                 self._host,
                 self._port,
@@ -152,7 +149,7 @@ class NativeTransport:
         if len(self._idle) >= self._settings.max_idle_connections:
             self._drop(connection)
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweeper is None:
             self._sweep_later()
@@ -171,12 +168,11 @@ class NativeTransport:
         self._open -= 1
 
     def _sweep_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(self._settings.keepalive_expiry_s, self._sweep)
+        self._sweeper = self._loop.call_later(self._settings.keepalive_expiry_s, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeper = None
-        oldest = asyncio.get_running_loop().time() - self._settings.keepalive_expiry_s
+        oldest = self._loop.time() - self._settings.keepalive_expiry_s
         while self._idle and (not self._idle[0].usable or self._idle[0].idle_since <= oldest):
             self._drop(self._idle.popleft())
         if self._idle:

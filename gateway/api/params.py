@@ -1,0 +1,243 @@
+"""Query parameters: from the text of a query string to the filters of the store.
+
+Every list says here which parameters it takes. An unknown or repeated one is refused, so that a misspelled
+filter never looks like one that matched everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl
+
+from gateway.errors import InvalidField
+from gateway.records import FeedbackFilter, LogFilter, TraceFilter
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1_000
+MAX_PARAMETERS = 100
+MAX_METADATA_PARAMETERS = 10
+
+_METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
+_INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{0,15})?", re.ASCII)
+_PLUS_LOST = re.compile(r"(.*[0-9]:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?) ([0-9]{2}:?[0-9]{2})", re.ASCII)
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END_OF_TIME_S = 253_402_300_800  # the year 10000
+
+Parse = Callable[[str, str], Any]
+"""From a parameter's name and text to its value. Raises InvalidField."""
+
+
+@dataclass(slots=True, frozen=True)
+class Paging:
+    """Which part of a list is wanted: so many items from behind the one with this id."""
+
+    limit: int = DEFAULT_LIMIT
+    after: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class ListParameters:
+    """The parameters of one list: `parse` maps names to how their text is read."""
+
+    parse: Mapping[str, Parse]
+    takes_metadata: bool = True
+
+    def read(self, query_string: bytes) -> tuple[dict[str, Any], Paging]:
+        """The values by field name of the filter, and the page. Raises InvalidField."""
+        values: dict[str, Any] = {}
+        metadata: dict[str, str] = {}
+        for name, text in _pairs(query_string):
+            match = _METADATA.fullmatch(name) if self.takes_metadata else None
+            if match:
+                if match[1] in metadata:
+                    raise _twice(name)
+                metadata[match[1]] = text
+                continue
+            parse = self.parse.get(name) or _PAGING.get(name)
+            if parse is None:
+                raise self._unknown(name)
+            if name in values:
+                raise _twice(name)
+            if not text:
+                raise InvalidField(f"{name}: is empty; give it a value or leave it out", param=name)
+            values[name] = parse(name, text)
+        if len(metadata) > MAX_METADATA_PARAMETERS:
+            raise InvalidField(
+                f"metadata: {len(metadata)} keys, the limit is {MAX_METADATA_PARAMETERS}", param="metadata"
+            )
+        paging = Paging(values.pop("limit", DEFAULT_LIMIT), values.pop("after", None))
+        if metadata:
+            values["metadata"] = tuple(metadata.items())
+        return values, paging
+
+    def _unknown(self, name: str) -> InvalidField:
+        known = [*self.parse, *_PAGING, *(["metadata[key]"] if self.takes_metadata else [])]
+        close = get_close_matches(name, known, n=1)
+        remedy = f'did you mean "{close[0]}"?' if close else f"known are {', '.join(known)}"
+        return InvalidField(f"{name!r}: unknown parameter; {remedy}", param=name)
+
+
+def feedback_filter(query_string: bytes) -> tuple[FeedbackFilter, Paging]:
+    values, paging = FEEDBACK.read(query_string)
+    _check_order(values, ("since", "until"), ("min_value", "max_value"))
+    return FeedbackFilter(**_renamed(values)), paging
+
+
+def trace_filter(query_string: bytes) -> tuple[TraceFilter, Paging]:
+    values, paging = TRACES.read(query_string)
+    _check_order(
+        values, ("since", "until"), ("min_value", "max_value"), ("min_weighted_mean", "max_weighted_mean")
+    )
+    return TraceFilter(**_renamed(values)), paging
+
+
+def log_filter(query_string: bytes) -> tuple[LogFilter, Paging]:
+    values, paging = LOGS.read(query_string)
+    _check_order(values, ("since", "until"))
+    return LogFilter(**_renamed(values)), paging
+
+
+def no_parameters(query_string: bytes) -> None:
+    """For endpoints without parameters. Raises InvalidField."""
+    for name, _ in _pairs(query_string):
+        raise InvalidField(f"{name!r}: unknown parameter; this path takes none, remove it", param=name)
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """`status` is a number or a word, `since` and `until` carry no unit: the filters are stricter."""
+    renamed = {}
+    for name, value in values.items():
+        if name in ("since", "until"):
+            renamed[f"{name}_ms"] = value
+        elif name == "status" and isinstance(value, bool):
+            renamed["failed"] = value
+        else:
+            renamed[name] = value
+    return renamed
+
+
+def _check_order(values: Mapping[str, Any], *ranges: tuple[str, str]) -> None:
+    for low, high in ranges:
+        if low in values and high in values and values[low] > values[high]:
+            raise InvalidField(f"{low}: is above {high}, nothing can match; swap them", param=low)
+
+
+def _twice(name: str) -> InvalidField:
+    return InvalidField(f"{name}: given more than once; give it once", param=name)
+
+
+def _pairs(query_string: bytes) -> Sequence[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_PARAMETERS,
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidField("the query string is not percent-encoded UTF-8; encode it") from error
+    except ValueError as error:
+        raise InvalidField(
+            f"the query string has more than {MAX_PARAMETERS} parameters; use fewer"
+        ) from error
+
+
+def _text(_: str, text: str) -> str:
+    return text
+
+
+def _number_between(low: int, high: int) -> Parse:
+    def parse(name: str, text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise InvalidField(f"{name}: {text!r} is not an integer from {low} to {high}", param=name)
+        return int(text)
+
+    return parse
+
+
+def _mean(name: str, text: str) -> float:
+    if not _DECIMAL.fullmatch(text) or not -10 <= float(text) <= 10:
+        raise InvalidField(f"{name}: {text!r} is not a number from -10 to 10", param=name)
+    return float(text)
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text not in _BOOLEANS:
+        raise InvalidField(f"{name}: {text!r} is not true or false", param=name)
+    return _BOOLEANS[text]
+
+
+def _status(name: str, text: str) -> int | bool:
+    """A number, or whether the exchange failed: `error` is True, `ok` False."""
+    if text in ("error", "ok"):
+        return text == "error"
+    if not _INTEGER.fullmatch(text) or not 100 <= int(text) <= 599:
+        raise InvalidField(f'{name}: {text!r} is not a status from 100 to 599, "error" or "ok"', param=name)
+    return int(text)
+
+
+def _time(name: str, text: str) -> int:
+    """Milliseconds since the epoch, from ISO 8601 (UTC unless it says otherwise) or Unix seconds."""
+    if _DECIMAL.fullmatch(text):
+        seconds = Decimal(text)
+        if 0 <= seconds < _END_OF_TIME_S:
+            return int(seconds * 1000)
+        raise InvalidField(f"{name}: {text!r} is not a time in seconds; milliseconds perhaps?", param=name)
+    # An unencoded "+00:00" arrives as " 00:00".
+    lost = _PLUS_LOST.fullmatch(text)
+    try:
+        moment = datetime.fromisoformat(f"{lost[1]}+{lost[2]}" if lost else text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError) as error:
+        raise InvalidField(
+            f"{name}: {text!r} is not a time; write 2026-01-31T12:00:00Z or Unix seconds", param=name
+        ) from error
+
+
+_PAGING: Mapping[str, Parse] = {"limit": _number_between(1, MAX_LIMIT), "after": _text}
+_FOUND_BY: Mapping[str, Parse] = {
+    "trace_id": _text,
+    "user": _text,
+    "organisation": _text,
+    "prompt": _text,
+    "environment": _text,
+    "since": _time,
+    "until": _time,
+}
+_VALUES: Mapping[str, Parse] = {
+    "min_value": _number_between(-10, 10),
+    "max_value": _number_between(-10, 10),
+}
+FEEDBACK = ListParameters({**_FOUND_BY, **_VALUES})
+TRACES = ListParameters(
+    {
+        **_FOUND_BY,
+        **_VALUES,
+        "model": _text,
+        "status": _status,
+        "has_feedback": _boolean,
+        "min_weighted_mean": _mean,
+        "max_weighted_mean": _mean,
+    }
+)
+LOGS = ListParameters(
+    {
+        **_FOUND_BY,
+        "model": _text,
+        "upstream": _text,
+        "status": _status,
+        "error_kind": _text,
+        "streamed": _boolean,
+        "has_feedback": _boolean,
+    }
+)

@@ -1,0 +1,99 @@
+"""`gateway logs`: recorded requests, one line each, one in full, or as they come in."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli import filters as by
+from gateway.cli.client import Client, Query, reaches_gateway, segment
+from gateway.cli.output import print_json, print_page, rows_of
+from gateway.cli.tables import Row, console, log_facts, log_line, log_table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+TAIL_ROWS = 10
+PAGE_ROWS = 100
+REMEMBERED_ROWS = 10_000
+
+
+@click.group(short_help="Read recorded requests.")
+def logs() -> None:
+    """Read the requests that a running gateway has recorded."""
+
+
+@logs.command("list")
+@by.filtered_by(by.WHO, by.EXCHANGES, by.OUTCOMES, by.PAGES)
+@reaches_gateway
+def list_(url: str, as_json: bool, **filters: Any) -> None:
+    """List requests, newest first."""
+    page = Client(url).get("/v1/logs", "list", by.query(filters))
+    print_page(page, log_table, as_json=as_json, nothing="no logs")
+
+
+@logs.command()
+@click.argument("log_id")
+@reaches_gateway
+def show(log_id: str, url: str, as_json: bool) -> None:
+    """Show one request with its bodies and the feedback that applies to it."""
+    log = Client(url).get(f"/v1/logs/{segment(log_id)}", "log")
+    if as_json:
+        print_json(log)
+    else:
+        console().print(log_facts(log))
+
+
+@logs.command()
+@by.filtered_by(by.WHO, by.EXCHANGES, by.OUTCOMES)
+@click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Print the last requests and stop.")
+@reaches_gateway
+def tail(interval: float, once: bool, url: str, as_json: bool, **filters: Any) -> None:
+    """Print the last requests, then each new one once it is recorded, until interrupted.
+
+    With --json, one JSON object a line.
+    """
+    client, query = Client(url), by.query(filters)
+    recent = rows_of(client.get("/v1/logs", "list", [*query, ("limit", str(PAGE_ROWS))]))
+    _print_oldest_first(recent[:TAIL_ROWS], as_json=as_json)
+    seen = _ids(recent)
+    with suppress(KeyboardInterrupt):
+        while not once:
+            time.sleep(interval)
+            fresh = unseen(client, query, seen)
+            _print_oldest_first(fresh, as_json=as_json)
+            seen = [*_ids(fresh), *seen][:REMEMBERED_ROWS]
+
+
+def unseen(client: Client, query: Query, seen: Collection[str]) -> list[Row]:
+    """What was recorded since, newest first: page by page until one holds a row that was seen.
+
+    A request is listed by the time it began, so one that took long comes to stand below those that were
+    faster; it is found as long as it is within a page of them.
+    """
+    known = set(seen)
+    fresh: list[Row] = []
+    after: Query = []
+    while True:
+        page = client.get("/v1/logs", "list", [*query, ("limit", str(PAGE_ROWS)), *after])
+        rows = rows_of(page)
+        fresh += [row for row in rows if row.get("id") not in known]
+        if not page.get("has_more") or any(row.get("id") in known for row in rows):
+            return fresh
+        after = [("after", str(page.get("last_id")))]
+
+
+def _ids(rows: list[Row]) -> list[str]:
+    return [str(row.get("id")) for row in rows]
+
+
+def _print_oldest_first(rows: list[Row], *, as_json: bool) -> None:
+    for row in reversed(rows):
+        if as_json:
+            print_json(row, indent=False)
+        else:
+            click.echo(log_line(row))

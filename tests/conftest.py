@@ -1,0 +1,53 @@
+"""Fixtures that every test may ask for. What is special to one file is arranged in that file."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness import Process, RunningGateway, WireUpstream, free_port, run_gateway, run_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_proxy() -> Iterator[None]:
+    """HTTP clients read proxies from the environment; every test talks to 127.0.0.1 only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def fake_openai() -> Iterator[Process]:
+    """The fake OpenAI upstream that `gateway demo` uses, as a process."""
+    port = free_port()
+    with run_module(
+        "gateway.cli.fake_upstream", "--port", str(port), port=port, ready="/v1/models"
+    ) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def gateway(fake_openai: Process) -> Iterator[RunningGateway]:
+    """A gateway in front of the fake OpenAI upstream. One a module: tests keep apart by their trace ids."""
+    with run_gateway(upstream=f"{fake_openai.url}/v1") as running:
+        yield running
+
+
+@pytest.fixture
+def upstream() -> Iterator[WireUpstream]:
+    """An upstream whose every byte the test decides."""
+    with WireUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+def trace() -> str:
+    """A trace id of the test's own."""
+    return f"trace-{uuid.uuid4().hex}"

@@ -1,0 +1,26 @@
+"""What the tests stand on: a gateway process, upstreams scripted byte by byte, and the rows SQLite has.
+
+Nothing here imports the gateway: what a test sees is what a client, an upstream or a person with the
+`sqlite3` command would see.
+"""
+
+from tests.harness.downstream import Answer, RawClient
+from tests.harness.process import Process, RunningGateway, free_port, run_gateway, run_module
+from tests.harness.rows import Rows
+from tests.harness.upstream import CLOSE, RESET, SILENCE, Received, WireUpstream
+
+__all__ = [
+    "CLOSE",
+    "RESET",
+    "SILENCE",
+    "Answer",
+    "Process",
+    "RawClient",
+    "Received",
+    "Rows",
+    "RunningGateway",
+    "WireUpstream",
+    "free_port",
+    "run_gateway",
+    "run_module",
+]
