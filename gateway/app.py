@@ -35,11 +35,11 @@ from gateway.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.feedback.service import FeedbackService
 from gateway.ids import new_id
 from gateway.observability.logging import configure
+from gateway.providers.credentials import CLIENT_CREDENTIALS, credential_header
 from gateway.proxy.forward import Forwarder, Upstream
 from gateway.proxy.headers import RequestFilter
 from gateway.proxy.upstream.base import Transport
 from gateway.proxy.upstream.pool import NativeTransport
-from gateway.providers.credentials import CLIENT_CREDENTIALS, credential_header
 from gateway.routing.table import RouteTable
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
@@ -115,16 +115,20 @@ class Gateway:
             "last_error": stats.last_error,
         }
         upstreams = {
-            name: {"base_url": upstream.base_url, "provider": upstream.provider, "transport": upstream.transport}
+            name: {
+                "base_url": upstream.base_url,
+                "provider": upstream.provider,
+                "transport": upstream.transport,
+            }
             for name, upstream in self._settings.upstreams.items()
         }
         return writable, {"store": store, "upstreams": upstreams, "in_flight": self._forwarder.in_flight}
 
     async def close(self) -> None:
         """Wait for what was cancelled to settle, commit what is queued, close every connection."""
-        deadline = time.monotonic() + _SETTLE_LIMIT_S
-        while self._forwarder.in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_LIMIT_S):
+                await self._forwarder.wait_idle()
         await self._writer.close(_DRAIN_LIMIT_S)
         for upstream in self._transports.values():
             await upstream.close()
@@ -205,7 +209,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
             yield
-            self._captured_signals.clear()  # uvicorn would raise them again and the exit status be the signal's
+            self._captured_signals.clear()  # raised again, they would become the exit status
 
 
 def _bracketed(host: str) -> str:
@@ -219,7 +223,7 @@ def serve(source: ConfigSource) -> None:
     asyncio.run(_try_store(settings))
     server = settings.server
     config = uvicorn.Config(
-        "gateway.app:worker" if server.workers > 1 else Application(settings),  # type: ignore[arg-type]
+        "gateway.app:worker" if server.workers > 1 else Application(settings),
         factory=server.workers > 1,
         host=server.host,
         port=server.port,
@@ -241,14 +245,19 @@ def serve(source: ConfigSource) -> None:
     if server.workers > 1:
         os.environ.update(source.to_env())
         sock = config.bind_socket()
-        logger.info("gateway: serving http://%s:%d/v1 with %d workers", server.host, sock.getsockname()[1], server.workers)
+        logger.info(
+            "gateway: serving http://%s:%d/v1 with %d workers",
+            server.host,
+            sock.getsockname()[1],
+            server.workers,
+        )
         Multiprocess(config, sockets=[sock]).run()
     else:
         Server(config).run()
 
 
 async def _try_store(settings: schema.Settings) -> None:
-    """Open the store once before anything listens: a bad path stops the start, and workers find it migrated."""
+    """Open the store before anything listens: a bad path stops the start, workers find it migrated."""
     try:
         database = await SqliteDatabase.open(settings.store)
     except StoreUnavailable as error:

@@ -25,12 +25,11 @@ def new_id(time_ns: int) -> str:
     """
     time_ms, rest_ns = divmod(time_ns, 1_000_000)
     noise = int.from_bytes(urandom(8), "big")
-    return "%08x-%04x-7%03x-%04x-%012x" % (
-        time_ms >> 16,
-        time_ms & 0xFFFF,
-        (rest_ns << 12) // 1_000_000,
-        0x8000 | (noise >> 48 & 0x3FFF),
-        noise & 0xFFFF_FFFF_FFFF,
+    fraction = (rest_ns << 12) // 1_000_000
+    variant = 0x8000 | (noise >> 48 & 0x3FFF)
+    return (
+        f"{time_ms >> 16:08x}-{time_ms & 0xFFFF:04x}-7{fraction:03x}-{variant:04x}-"
+        f"{noise & 0xFFFF_FFFF_FFFF:012x}"
     )
 
 

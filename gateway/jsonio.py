@@ -9,6 +9,8 @@ import orjson
 
 JSON = Any
 
+_DECODER = json.JSONDecoder()
+
 
 def dumps(value: JSON) -> bytes:
     """Compact UTF-8 JSON. Keys that are not strings are a TypeError; NaN becomes null."""
@@ -27,16 +29,26 @@ def loads(data: bytes | str) -> JSON:
 def loads_lenient(data: bytes) -> JSON:
     """Parse a downstream's body that is going upstream untouched. Raises ValueError.
 
-    orjson refuses some text that RFC 8259 allows (escaped lone surrogates, nesting over 1,024 levels). A
-    body is only refused here if no upstream could read it, so the standard library has the second word.
+    orjson refuses some text that RFC 8259 allows, escaped lone surrogates above all, which JavaScript writes
+    for a cut emoji. So the standard library has the second word; a lone surrogate is then read as "?", since
+    nothing can store it. Nesting of more than about a thousand levels is refused by both.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as first:
         try:
-            return json.loads(data, parse_constant=_refuse_constant)
+            parsed = json.loads(data, parse_constant=_refuse_constant)
+            return json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
         except RecursionError:
             raise first from None
+
+
+def loads_start(text: str) -> JSON:
+    """The JSON value that `text` begins with, whatever follows it. Raises ValueError."""
+    try:
+        return _DECODER.raw_decode(text)[0]
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,6 +1,7 @@
 """The shapes that cross package borders: immutable, named with the words of the design.
 
-Those made for every request are named tuples, which cost a fifth of a frozen dataclass to make. The write half and the read half meet here. No behaviour beyond what a shape says about itself.
+Those made for every request are named tuples, which cost a fifth of a frozen dataclass to make. The write
+half and the read half meet here. No behaviour beyond what a shape says about itself.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ class Feedback:
     matched: bool
 
 
-class Pair(NamedTuple):
+@dataclass(slots=True, frozen=True, order=True)
+class Pair:
     """How many pieces of feedback gave this value with this weight."""
 
     value: int
@@ -262,7 +264,7 @@ class FeedbackFilter(MetadataFilter):
 class TraceFilter(MetadataFilter):
     """Which traces to list; times are those of the trace's first exchange or feedback.
 
-    A trace has a user, a piece of metadata, a model or a status when any of its exchanges has it (or, for user
+    A trace has a user, a piece of metadata, a model or a status if any of its exchanges has it (or, for user
     and metadata, any of its live feedback). `failed` asks for traces with or without a failed exchange.
     """
 
@@ -310,7 +312,7 @@ class Log:
 
 @dataclass(slots=True, frozen=True)
 class LogDetail:
-    """A stored exchange with its bodies (None when they were not kept) and the newest feedback of its trace."""
+    """A stored exchange, its bodies (None when not kept) and the newest feedback of its trace."""
 
     log: Log
     bodies: BodyRow | None

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api.errors import error_body
 from gateway.errors import GatewayError
 from gateway.ids import new_id
+from gateway.proxy.forward import INTERNAL_MESSAGE
 from gateway.proxy.headers import own_headers
 from gateway.proxy.incoming import select_trace_id
 
@@ -69,7 +70,9 @@ class Front:
             logger.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
             if started:
                 raise
-            await _answer(GatewayError("something went wrong inside the gateway; its log has more"), send_with_ids)
+            await _answer(
+                GatewayError(INTERNAL_MESSAGE), send_with_ids
+            )
 
 
 async def _answer(error: GatewayError, send: Send) -> None:

@@ -16,12 +16,15 @@ from gateway.jsonio import dumps
 Report = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 """Whether the gateway can do its work, and the details as JSON."""
 
+_WHAT = "An OpenAI-compatible gateway that remembers what people thought of every answer."
+
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>feedback-gateway</title>
 <style>body{font:16px/1.6 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#222;
 background:#fff}code{background:#f2f2f2;padding:.1em .3em;border-radius:.2em}
-@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}code{background:#2a2a2a}a{color:#8ab4f8}}</style>
+@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}code{background:#2a2a2a}
+a{color:#8ab4f8}}</style>
 <h1>feedback-gateway</h1>
 <p>An OpenAI-compatible gateway that remembers what people thought of every answer.</p>
 <p>Point your client's <code>base_url</code> at <code>/v1</code> here and, if you like, send an
@@ -31,7 +34,8 @@ background:#fff}code{background:#f2f2f2;padding:.1em .3em;border-radius:.2em}
 <li><a href="/v1/traces">/v1/traces</a>: what was asked, and what people thought of it</li>
 <li><a href="/v1/logs">/v1/logs</a>: every exchange</li>
 <li><a href="/v1/feedback">/v1/feedback</a>: every piece of feedback</li>
-<li><a href="/openapi.json">/openapi.json</a>: all endpoints &middot; <a href="/readyz">/readyz</a>: is it well</li>
+<li><a href="/openapi.json">/openapi.json</a>: all endpoints</li>
+<li><a href="/readyz">/readyz</a>: is it well</li>
 </ul>
 """
 
@@ -52,7 +56,7 @@ def routes(report: Report) -> list[BaseRoute]:
             {
                 "name": "feedback-gateway",
                 "version": __version__,
-                "description": "An OpenAI-compatible gateway that remembers what people thought of every answer.",
+                "description": _WHAT,
                 "base_url": "/v1",
                 "feedback": "/v1/feedback",
                 "traces": "/v1/traces",

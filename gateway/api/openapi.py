@@ -6,7 +6,15 @@ from typing import Any
 
 from gateway import __version__
 from gateway.api.openapi_schemas import BOOLEAN, SCHEMAS, STRING, Schema, ref
-from gateway.api.params import DEFAULT_LIMIT, FEEDBACK, LOGS, MAX_LIMIT, TRACES, ListParameters
+from gateway.api.params import (
+    DEFAULT_LIMIT,
+    FEEDBACK,
+    LOGS,
+    MAX_LIMIT,
+    MAX_METADATA_PARAMETERS,
+    TRACES,
+    ListParameters,
+)
 
 _VALUE: Schema = {"type": "integer", "minimum": -10, "maximum": 10}
 _MEAN: Schema = {"type": "number", "minimum": -10, "maximum": 10}
@@ -51,7 +59,7 @@ _METADATA = {
     "description": "`metadata[key]=value`: metadata has this value, compared as text.",
     "style": "deepObject",
     "explode": True,
-    "schema": {"type": "object", "additionalProperties": STRING, "maxProperties": 10},
+    "schema": {"type": "object", "maxProperties": MAX_METADATA_PARAMETERS},
 }
 
 _ERRORS = {

@@ -62,12 +62,20 @@ _METADATA: Schema = {
     "passes too. `_user`, `_organisation`, `_prompt` and `_environment` are indexed.",
 }
 _VALUE: Schema = {
-    "type": "integer",
-    "minimum": MIN_VALUE,
-    "maximum": MAX_VALUE,
-    "description": "A string or number with an integer value passes too. 0 is a value like any other.",
+    "anyOf": [
+        {"type": "integer", "minimum": MIN_VALUE, "maximum": MAX_VALUE},
+        {"type": "string", "pattern": r"^-?([0-9]|10)(\.0+)?$", "maxLength": 100},
+    ],
+    "description": "0 is a value like any other.",
 }
-_WEIGHT: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1, "default": 1.0}
+_WEIGHT: Schema = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$", "maxLength": 100},
+        {"type": "null"},
+    ],
+    "default": 1.0,
+}
 
 _LOG: dict[str, Schema] = {
     "object": {"const": "log"},

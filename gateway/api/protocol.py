@@ -1,4 +1,4 @@
-"""The server's HTTP protocol: uvicorn's, with limits on a request's head and what the proxy needs beyond ASGI.
+"""The server's HTTP protocol: uvicorn's, with limits on a request's head and what the proxy needs besides.
 
 Everything about HTTP itself is uvicorn's and llhttp's; nothing about our endpoints belongs here.
 """
@@ -27,8 +27,8 @@ class GatewayProtocol(HttpToolsProtocol):
     """Offers itself to the application as `scope["gateway.connection"]`.
 
     uvicorn waits for a request's head without a limit on its time or size; here both have one
-    (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection that keeps sending
-    a body after it was answered.
+    (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection
+    that keeps sending a body after it was answered.
     """
 
     def __init__(self, *args: Any, limits: schema.Server, **kwargs: Any) -> None:
@@ -114,8 +114,8 @@ class GatewayProtocol(HttpToolsProtocol):
         body = error_body(error)
         request_id = new_id(time.time_ns()).encode()
         self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-trace-id: %b\r\n"
-            b"x-portkey-trace-id: %b\r\nconnection: close\r\n\r\n%b"
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+            b"x-trace-id: %b\r\nx-portkey-trace-id: %b\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINE[error.status], len(body), request_id, request_id, request_id, body)
         )
         self.transport.close()

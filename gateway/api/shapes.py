@@ -127,7 +127,7 @@ def summary_shape(summary: FeedbackSummary) -> dict[str, Any]:
     return {
         "count": summary.count,
         "pairs": [
-            {"value": value, "weight": weight, "count": count} for value, weight, count in summary.pairs
+            {"value": pair.value, "weight": pair.weight, "count": pair.count} for pair in summary.pairs
         ],
         "sum_weight": summary.sum_weight,
         "weighted_mean": summary.weighted_mean,

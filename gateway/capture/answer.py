@@ -6,13 +6,12 @@ through. Never raises on a body: what cannot be read is None.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from gateway.capture import sse
-from gateway.jsonio import loads
+from gateway.jsonio import loads, loads_start
 from gateway.records import Payload
 
 
@@ -35,7 +34,14 @@ NO_ANSWER = Answer()
 
 _MAX_COUNT = 2**53
 # An event without any of these changes nothing below; most of a stream's events are passed over unparsed.
-_TELLING = (b'"usage":{', b'"usage": {', b'"finish_reason":"', b'"finish_reason": "', b'"stop_reason":', b'"response":{')
+_TELLING = (
+    b'"usage":{',
+    b'"usage": {',
+    b'"finish_reason":"',
+    b'"finish_reason": "',
+    b'"stop_reason":',
+    b'"response":{',
+)
 _MEMBER = re.compile(rb'"(usage|model|finish_reason)"\s*:\s*')
 
 
@@ -123,7 +129,8 @@ def _usage(said: object, known: Usage) -> Usage:
             prompt=_count(said, "prompt_tokens"),
             completion=_count(said, "completion_tokens"),
             cached=_first(
-                _count(said.get("prompt_tokens_details"), "cached_tokens"), _count(said, "prompt_cache_hit_tokens")
+                _count(said.get("prompt_tokens_details"), "cached_tokens"),
+                _count(said, "prompt_cache_hit_tokens"),
             ),
             reasoning=_count(said.get("completion_tokens_details"), "reasoning_tokens"),
         )
@@ -143,9 +150,7 @@ def _input_output(said: dict[str, Any], known: Usage) -> Usage:
         prompt=_first(prompt, known.prompt),
         completion=_first(_count(said, "output_tokens"), known.completion),
         cached=_first(cached, known.cached),
-        reasoning=_first(
-            _count(said.get("output_tokens_details"), "reasoning_tokens"), known.reasoning
-        ),
+        reasoning=_first(_count(said.get("output_tokens_details"), "reasoning_tokens"), known.reasoning),
     )
 
 
@@ -169,8 +174,10 @@ def _read_cut(payload: Payload) -> Answer:
         for match in _MEMBER.finditer(part):
             text = part[match.end() : match.end() + 4096].decode("utf-8", "replace")
             try:
-                value, _ = json.JSONDecoder().raw_decode(text)
-            except (ValueError, RecursionError):
+                value = loads_start(text)
+            except ValueError:
                 continue
             found[match[1].decode()] = value
-    return Answer(_text(found.get("model")), _usage(found.get("usage"), Usage()), _text(found.get("finish_reason")))
+    return Answer(
+        _text(found.get("model")), _usage(found.get("usage"), Usage()), _text(found.get("finish_reason"))
+    )

@@ -84,7 +84,9 @@ def _brotli(data: bytes, write: Write) -> bool:
 
 def _zstd(data: bytes, write: Write) -> bool:
     written = 0
-    with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(data, read_across_frames=True) as reader:
+    with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(
+        data, read_across_frames=True
+    ) as reader:
         while written < MAX_DECODED_BYTES:
             piece = reader.read(_STEP)
             if not piece:

@@ -34,7 +34,9 @@ class Digest:
         response = _decoded(exchange.response, answered)
         streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         answer = _read(response, streamed=streamed)
-        return ExchangeEntry(self._row(exchange, answer, streamed=streamed), self._body_row(exchange, response))
+        return ExchangeEntry(
+            self._row(exchange, answer, streamed=streamed), self._body_row(exchange, response)
+        )
 
     def _row(self, exchange: Exchange, answer: Answer, *, streamed: bool) -> ExchangeRow:
         usage = answer.usage

@@ -44,9 +44,7 @@ def _completion(bodies: list[dict[str, Any]]) -> JSON:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for body in bodies:
-        for name, value in body.items():
-            if name != "choices" and value is not None:
-                answer[name] = value
+        answer |= {name: value for name, value in body.items() if name != "choices" and value is not None}
         for delta in _list(body.get("choices")):
             index = delta.get("index")
             if isinstance(index, int):

@@ -45,8 +45,10 @@ class Prices:
         self._unpriced: set[tuple[str, str | None]] = set()
         self._day = 0
 
-    def cost_usd(self, usage: Usage, *, model: str | None, provider_url: str | None, at_ms: int) -> float | None:
-        """None where the model is unknown or nothing was counted. `provider_url` is the upstream's base URL."""
+    def cost_usd(
+        self, usage: Usage, *, model: str | None, provider_url: str | None, at_ms: int
+    ) -> float | None:
+        """None where the model is unknown or nothing was counted. `provider_url` is a base URL."""
         if not model or (usage.prompt is None and usage.completion is None):
             return None
         if at_ms // _DAY_MS != self._day or len(self._rates) > _MAX_REMEMBERED:
@@ -97,10 +99,14 @@ def _calculate(usage: Usage, key: tuple[str, str | None], at_ms: int) -> PriceCa
 def linear_rate(calculation: PriceCalculation) -> Rate | None:
     """The rate of a price that is so much a token at any time and for any amount, else None."""
     prices = calculation.model.prices
-    if not isinstance(prices, ModelPrice) and any(isinstance(price.constraint, TimeOfDateConstraint) for price in prices):
+    if not isinstance(prices, ModelPrice) and any(
+        isinstance(price.constraint, TimeOfDateConstraint) for price in prices
+    ):
         return None
     price = calculation.model_price
-    if any(isinstance(value, TieredPrices) for value in vars(price).values()) or vars(price).get("requests_kcount"):
+    if any(isinstance(value, TieredPrices) for value in vars(price).values()) or vars(price).get(
+        "requests_kcount"
+    ):
         return None
     try:
         return Rate(

@@ -122,14 +122,10 @@ def _say_what_next(url: str) -> None:
     _command(f"curl -s {url}/v1/traces/support-4711")
     _command(f"curl -s '{url}/v1/traces?max_weighted_mean=0'")
     click.echo("  Ask something under a trace id of your own, and say what you think of the answer:")
-    _command(
-        f"curl -s {url}/v1/chat/completions -H 'content-type: application/json' -H 'x-trace-id: mine' "
-        """-d '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}'"""
-    )
-    _command(
-        f"curl -s {url}/v1/feedback -H 'content-type: application/json' "
-        """-d '{"trace_id": "mine", "value": 8, "weight": 0.5}'"""
-    )
+    _command(f"curl -s {url}/v1/chat/completions -H 'x-trace-id: mine' \\")
+    _command("""  -d '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}'""")
+    _command(f"""curl -s {url}/v1/feedback -d '{{"trace_id": "mine", "value": 8}}'""")
+    _command(f"curl -s {url}/v1/traces/mine")
     click.echo("  The same without curl, from another terminal:")
     for words in ("traces list", "traces show mine", "feedback list", "logs list"):
         _command(f"gateway {words}" + (f" --url {url}" if not url.endswith(f":{DEFAULT_PORT}") else ""))

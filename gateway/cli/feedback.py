@@ -8,6 +8,7 @@ import click
 
 from gateway.cli import filters as by
 from gateway.cli.client import Client, Command, reaches_gateway, segment
+from gateway.cli.failures import Failure
 from gateway.cli.output import print_json, print_page
 from gateway.cli.printable import printable
 from gateway.cli.tables import console, facts, feedback_table, when
@@ -107,6 +108,8 @@ def update(
 def delete(feedback_id: str, url: str, as_json: bool) -> None:
     """Delete a piece of feedback."""
     answer = Client(url).send("DELETE", f"/v1/feedback/{segment(feedback_id)}")
+    if not isinstance(answer, dict) or answer.get("deleted") is not True:
+        raise Failure("the answer is not a gateway's, so nothing may have been deleted; check --url")
     if as_json:
         print_json(answer)
     else:
@@ -125,9 +128,11 @@ def _body(value: int, weight: float | None, described: dict[str, Any]) -> dict[s
 
 
 def _print_saved(answer: Any, *, as_json: bool) -> None:
+    if not isinstance(answer, dict) or not isinstance(answer.get("feedback_ids"), list):
+        raise Failure("the answer is not a gateway's, so nothing may have been saved; check --url")
     if as_json:
         print_json(answer)
         return
-    click.echo(printable(str(answer.get("message", "done"))))
-    for feedback_id in answer.get("feedback_ids") or ():
+    click.echo(printable(str(answer.get("message"))))
+    for feedback_id in answer["feedback_ids"]:
         click.echo(printable(str(feedback_id)))

@@ -29,15 +29,20 @@ VALUES: tuple[Option, ...] = (
 )
 EXCHANGES: tuple[Option, ...] = (
     click.option("--model", help="Requested or answering model."),
-    click.option("--status", type=int, help="HTTP status of the answer."),
+    click.option("--status", metavar="CODE|error|ok", help="HTTP status of the answer, or how it ended."),
+    click.option("--has-feedback/--no-feedback", default=None, help="With feedback, or without any."),
+)
+OUTCOMES: tuple[Option, ...] = (
+    click.option("--upstream", help="Name of the upstream."),
+    click.option("--error-kind", metavar="KIND", help="Such as client_closed or upstream_aborted."),
+    click.option("--streamed/--not-streamed", default=None, help="Streamed, or answered at once."),
 )
 SCORES: tuple[Option, ...] = (
-    click.option("--has-feedback/--no-feedback", default=None, help="With feedback, or without any."),
     click.option("--min-weighted-mean", type=float, help="Weighted mean of at least this."),
     click.option("--max-weighted-mean", type=float, help="Weighted mean of at most this."),
 )
 PAGES: tuple[Option, ...] = (
-    click.option("--since", metavar="TIME", help="From this time, e.g. 2026-01-31T12:00:00Z."),
+    click.option("--since", metavar="TIME", help="From this time, e.g. 2026-01-31T12:00:00Z (UTC)."),
     click.option("--until", metavar="TIME", help="Before this time."),
     click.option("--limit", type=int, help="Entries at most."),
     click.option("--after", metavar="ID", help="The page after the entry with this id."),

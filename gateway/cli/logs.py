@@ -11,7 +11,20 @@ import click
 from gateway.cli import filters as by
 from gateway.cli.client import Client, Query, reaches_gateway, segment
 from gateway.cli.output import print_json, print_page, rows_of
-from gateway.cli.tables import Row, console, log_facts, log_line, log_table
+from gateway.cli.printable import json_text, printable_lines
+from gateway.cli.tables import (
+    Row,
+    console,
+    cost,
+    facts,
+    feedback_table,
+    log_line,
+    log_table,
+    model,
+    seconds,
+    tokens,
+    when,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,8 +56,13 @@ def show(log_id: str, url: str, as_json: bool) -> None:
     log = Client(url).get(f"/v1/logs/{segment(log_id)}", "log")
     if as_json:
         print_json(log)
-    else:
-        console().print(log_facts(log))
+        return
+    console().print(facts(_facts(log)))
+    for title, side in (("Request", log.get("request")), ("Response", log.get("response"))):
+        click.echo(_body(title, side))
+    if log.get("streamed") and log.get("message") is not None:
+        click.echo(f"\nAnswer, put together from the stream\n{json_text(log['message'])}\n")
+    console().print(feedback_table(log.get("feedback_items") or (), "Feedback"))
 
 
 @logs.command()
@@ -85,6 +103,42 @@ def unseen(client: Client, query: Query, seen: Collection[str]) -> list[Row]:
         if not page.get("has_more") or any(row.get("id") in known for row in rows):
             return fresh
         after = [("after", str(page.get("last_id")))]
+
+
+def _facts(log: Row) -> list[tuple[str, Any]]:
+    error, usage = log.get("error") or {}, log.get("usage") or {}
+    return [
+        ("Log", log.get("id")),
+        ("Trace", log.get("trace_id")),
+        ("Started", when(log.get("started_at"))),
+        ("Request", f"{log.get('method')} {log.get('path')}"),
+        ("Upstream", log.get("upstream")),
+        ("Model", model(log)),
+        ("Status", log.get("status")),
+        ("Error", f"{error.get('kind')}: {error.get('message')}" if error else None),
+        ("Seconds", seconds(log.get("latency_ms"))),
+        ("To first byte", seconds(log.get("first_byte_ms"))),
+        ("Streamed", "yes" if log.get("streamed") else "no"),
+        ("Finish reason", log.get("finish_reason")),
+        ("Tokens", tokens(usage)),
+        ("  cached", usage.get("cached_tokens")),
+        ("  reasoning", usage.get("reasoning_tokens")),
+        ("Cost", cost(log.get("cost_usd"))),
+        ("Metadata", None if log.get("metadata") is None else json_text(log["metadata"], indent=False)),
+    ]
+
+
+def _body(title: str, side: Any) -> str:
+    """A side's body as it was kept: JSON laid out, text as it is, anything else by its size."""
+    if not isinstance(side, dict) or side.get("encoding") is None:
+        return f"\n{title} body: not kept"
+    size = f"\n{title} body, {side.get('bytes')} bytes"
+    if side["encoding"] == "json":
+        return f"{size}\n{json_text(side.get('body'))}"
+    if side["encoding"] != "text":
+        return f"{size}, not text; --json shows it"
+    cut = f"\n[…]\n{side['tail']}" if side.get("truncated") else ""
+    return f"{size}\n{printable_lines(str(side.get('body')) + cut)}"
 
 
 def _ids(rows: list[Row]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables of traces, exchanges and feedback for people, from the API's JSON. Nothing is fetched here.
+"""Tables of traces, logs and feedback for people, from the API's JSON. Nothing is fetched here.
 
 Every text passes through `printable`: models and users write some of it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,10 @@ from gateway.cli.printable import json_text, printable
 NOTHING = "-"
 TIMES = "\N{MULTIPLICATION SIGN}"
 WIDTH_WITHOUT_TERMINAL = 200
+NARROW = 130
+"""Characters in a line below which columns are merged."""
+
+_MIN_WIDTHS = {"When": len("2026-01-31"), "value:weight": len("-10:0.5")}
 
 Row = Mapping[str, Any]
 """One entry of an API list."""
@@ -36,43 +40,88 @@ def console() -> Console:
 
 def trace_table(traces: Iterable[Row], title: str | None = None) -> Table:
     """One line a trace, with Feedback Count, value:weight pairs and the weighted mean."""
-    table = _table(title, "Trace", "When", ">Requests", ">Errors", "Models", ">Tokens", ">Cost")
-    table.add_column("Feedback\nCount", justify="right")
-    table.add_column("value:weight")
-    table.add_column("Weighted\nmean", justify="right")
-    for trace in traces:
-        given = trace.get("feedback") or {}
-        _add(
-            table,
-            trace.get("trace_id"),
-            when(trace.get("last_at")),
-            trace.get("exchange_count"),
-            trace.get("error_count"),
-            "\n".join(map(str, trace.get("models") or ())) or None,
-            tokens(trace.get("tokens")),
-            cost(trace.get("cost_usd")),
-            given.get("count"),
-            pairs(given.get("pairs") or ()),
-            decimal(given.get("weighted_mean")),
-        )
-    return table
+    columns = (
+        ("Trace", "Models"), ("When",), (">Requests", ">Errors"), (">Tokens", ">Cost"), (">Feedback\nCount",),
+        ("value:weight",), (">Weighted\nmean",),
+    )  # fmt: skip
+    return _grid(title, columns, (_trace_cells(trace, trace.get("feedback") or {}) for trace in traces))
+
+
+def _trace_cells(trace: Row, given: Row) -> tuple[Any, ...]:
+    return (
+        trace.get("trace_id"),
+        trace.get("models") or None,
+        when(trace.get("last_at")),
+        trace.get("exchange_count"),
+        trace.get("error_count"),
+        tokens(trace.get("tokens")),
+        cost(trace.get("cost_usd")),
+        given.get("count"),
+        pairs(given.get("pairs") or ()),
+        decimal(given.get("weighted_mean")),
+    )
 
 
 def feedback_table(items: Iterable[Row], title: str | None = None) -> Table:
     """One line a piece of feedback; `matched` says whether its trace has a request yet."""
-    table = _table(title, "Feedback", "Trace", "When", ">Value", ">Weight", "Metadata", "Matched")
-    for item in items:
-        _add(
-            table,
-            item.get("id"),
-            item.get("trace_id"),
-            when(item.get("updated_at") or item.get("created_at")),
-            item.get("value"),
-            item.get("weight"),
-            json_text(item["metadata"], indent=False) if item.get("metadata") else None,
-            {True: "yes", False: "not yet"}.get(item.get("matched")),  # type: ignore[arg-type]
-        )
-    return table
+    columns = (("Feedback", "Trace"), ("When",), (">Value", ">Weight"), ("Metadata",), ("Matched",))
+    return _grid(title, columns, map(_feedback_cells, items))
+
+
+def _feedback_cells(item: Row) -> tuple[Any, ...]:
+    metadata = item.get("metadata")
+    return (
+        item.get("id"),
+        item.get("trace_id"),
+        when(item.get("updated_at") or item.get("created_at")),
+        item.get("value"),
+        item.get("weight"),
+        json_text(metadata, indent=False) if metadata else None,
+        "yes" if item.get("matched") else "not yet",
+    )
+
+
+def log_table(logs: Iterable[Row], title: str | None = None) -> Table:
+    """One line a recorded request."""
+    columns = (
+        ("Log", "Trace"), ("When",), ("Path", "Model"), ("Status", "Error"), (">Seconds",),
+        (">Tokens", ">Cost"), ("value:weight",),
+    )  # fmt: skip
+    return _grid(title, columns, map(_log_cells, logs))
+
+
+def _log_cells(log: Row) -> tuple[Any, ...]:
+    return (
+        log.get("id"),
+        log.get("trace_id"),
+        when(log.get("started_at")),
+        log.get("path"),
+        model(log),
+        log.get("status"),
+        (log.get("error") or {}).get("kind"),
+        seconds(log.get("latency_ms")),
+        tokens(log.get("usage")),
+        cost(log.get("cost_usd")),
+        pairs((log.get("feedback") or {}).get("pairs") or ()),
+    )
+
+
+def log_line(log: Row) -> str:
+    """A recorded request on one line, for a list that grows."""
+    parts = (
+        when(log.get("started_at")),
+        log.get("status"),
+        log.get("method"),
+        log.get("path"),
+        model(log),
+        "streamed" if log.get("streamed") else "at once",
+        f"{seconds(log.get('latency_ms'))} s",
+        f"{tokens(log.get('usage')) or 'no'} tokens",
+        (log.get("error") or {}).get("kind"),
+        f"trace={log.get('trace_id')}",
+        f"log={log.get('id')}",
+    )
+    return "  ".join(printable(str(part)) for part in parts if part is not None)
 
 
 def facts(pairs_of: Iterable[tuple[str, Any]]) -> Table:
@@ -81,7 +130,7 @@ def facts(pairs_of: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs_of:
-        _add(table, name, value)
+        table.add_row(Text(_cell(name)), Text(_cell(value)))
     return table
 
 
@@ -99,11 +148,25 @@ def when(time: Any) -> str | None:
         return str(time)
 
 
-def tokens(count: Any) -> str | None:
-    """`120 + 34`: prompt and completion tokens."""
-    if not isinstance(count, Mapping) or count.get("prompt") is None:
+def tokens(usage: Any) -> str | None:
+    """`120 + 34`: prompt and completion tokens, of a trace's `tokens` or a log's `usage`."""
+    if not isinstance(usage, Mapping):
         return None
-    return f"{count['prompt']} + {count.get('completion') or 0}"
+    counts = [usage.get(name, usage.get(f"{name}_tokens")) for name in ("prompt", "completion")]
+    return None if counts == [None, None] else f"{counts[0] or 0} + {counts[1] or 0}"
+
+
+def seconds(milliseconds: Any) -> str | None:
+    """A duration in seconds, to the millisecond."""
+    return f"{milliseconds / 1000:.3f}" if isinstance(milliseconds, int | float) else None
+
+
+def model(log: Row) -> str | None:
+    """The model that answered, and the one that was asked for where that is another."""
+    requested, answering = log.get("requested_model"), log.get("answering_model")
+    if requested and answering and requested != answering:
+        return f"{answering} (asked for {requested})"
+    return answering or requested
 
 
 def cost(usd: Any) -> str | None:
@@ -129,17 +192,30 @@ def _pair(pair: Row) -> str:
     return shown if count == 1 else f"{shown} {TIMES}{count}"
 
 
-def _table(title: str | None, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+def _grid(title: str | None, columns: Sequence[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table of rows with a cell for each heading; those of one tuple share a column
+    where space is short.
+
+    A heading with a `>` is of numbers, which are not wrapped.
+    """
+    groups = columns if console().width < NARROW else [(heading,) for group in columns for heading in group]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for group in groups:
+        name, numbers = "\n".join(group).replace(">", ""), group[0].startswith(">")
+        table.add_column(
+            name,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            min_width=_MIN_WIDTHS.get(name),
+        )
+    for row in rows:
+        cells = iter(row)
+        table.add_row(*(Text("\n".join(_cell(next(cells)) for _ in group)) for group in groups))
     return table
 
 
-def _add(table: Table, *cells: Any) -> None:
-    table.add_row(*(Text(NOTHING if cell is None else _safe(str(cell))) for cell in cells))
-
-
-def _safe(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return "\n".join(printable(str(item)) for item in (value if isinstance(value, list) else [value]))

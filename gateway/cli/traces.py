@@ -9,7 +9,18 @@ import click
 from gateway.cli import filters as by
 from gateway.cli.client import Client, reaches_gateway, segment
 from gateway.cli.output import print_json, print_page
-from gateway.cli.tables import console, cost, decimal, facts, feedback_table, pairs, tokens, trace_table, when
+from gateway.cli.tables import (
+    console,
+    cost,
+    decimal,
+    facts,
+    feedback_table,
+    log_table,
+    pairs,
+    tokens,
+    trace_table,
+    when,
+)
 
 
 @click.group(short_help="Read what people thought of each trace.")
@@ -55,5 +66,10 @@ def show(trace_id: str, url: str, as_json: bool) -> None:
             ]
         )
     )
-    out.print(log_table(trace.get("exchanges") or (), title="Requests"))
-    out.print(feedback_table(trace.get("feedback_items") or (), title="Feedback"))
+    out.print(log_table(trace.get("exchanges") or (), _title("Requests", trace.get("exchanges_has_more"))))
+    items = trace.get("feedback_items") or ()
+    out.print(feedback_table(items, _title("Feedback", trace.get("feedback_items_has_more"))))
+
+
+def _title(name: str, has_more: Any) -> str:
+    return f"{name}, the newest of them" if has_more else name

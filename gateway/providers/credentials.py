@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CLIENT_CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"})
-"""Headers in which a client sends a provider's key. They stay behind when the gateway has a key of its own."""
+"""Headers in which a client sends a provider's key. They stay behind when the gateway has its own."""
 
 
 def credential_header(provider: str, api_key: str) -> tuple[bytes, bytes]:

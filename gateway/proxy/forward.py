@@ -28,7 +28,16 @@ from gateway.errors import (
 from gateway.ids import new_id
 from gateway.proxy.downstream import Downstream, check_size
 from gateway.proxy.headers import RequestFilter, own_headers, response_headers
-from gateway.proxy.incoming import JSON_PATHS, NOTHING_ASKED, Asked, Head, form_model, read_head, read_json, upstream_target
+from gateway.proxy.incoming import (
+    JSON_PATHS,
+    NOTHING_ASKED,
+    Asked,
+    Head,
+    form_model,
+    read_head,
+    read_json,
+    upstream_target,
+)
 from gateway.proxy.recording import Recording
 from gateway.proxy.upstream.base import Transport, UpstreamRequest, UpstreamResponse
 from gateway.records import Headers, Sink
@@ -36,6 +45,7 @@ from gateway.routing.table import RouteTable
 
 logger = logging.getLogger(__name__)
 
+INTERNAL_MESSAGE = "something went wrong inside the gateway; its log has more"
 _MIN_CAPTURE_BYTES = 64 * 1024
 _EVENT_STREAM = b"text/event-stream"
 
@@ -69,6 +79,7 @@ class Forwarder:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.in_flight = 0
+        self._idle: asyncio.Event | None = None
         self._upstreams = upstreams
         self._routes = routes
         self._sink = sink
@@ -76,41 +87,49 @@ class Forwarder:
         self._server = server
         self._capture_bytes = max(capture.max_body_bytes, _MIN_CAPTURE_BYTES)
         self._clock_ns = clock_ns
-        
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         now_ns = self._clock_ns()
         recording = Recording(
             id=new_id(now_ns),
-            trace_id="",
             started_ns=now_ns,
             started_at=perf_counter(),
             method=scope["method"],
             path=scope["path"],
-            headers=scope["headers"],
+            request_headers=scope["headers"],
+            body_limit=self._capture_bytes,
         )
-        recording.body_limit = self._capture_bytes
         downstream = Downstream(scope, receive, send, self._server)
         downstream.watch()
         self.in_flight += 1
         try:
             await self._serve(scope, recording, downstream)
         except asyncio.CancelledError:
-            reason = downstream.take_interruption() or ShuttingDown("the gateway is shutting down; send it again")
+            reason = downstream.take_interruption() or ShuttingDown(
+                "the gateway is shutting down; send it again"
+            )
             await self._fail(reason, recording, downstream)
         except GatewayError as error:
             await self._fail(error, recording, downstream)
         except Exception:
             logger.exception("request %s: %s %s failed", recording.id, recording.method, recording.path)
-            error = GatewayError("something went wrong inside the gateway; its log has more")
-            await self._fail(error, recording, downstream)
+            await self._fail(GatewayError(INTERNAL_MESSAGE), recording, downstream)
         finally:
             downstream.unwatch()
             self.in_flight -= 1
+            if self._idle is not None and not self.in_flight:
+                self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Return when no request is in flight."""
+        if self.in_flight:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
     async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
         head = self._read_head(recording)
         body, asked = await self._read_body(head, recording, downstream)
-        recording.model, recording.user, recording.asked_metadata = asked.model, asked.user, asked.metadata
+        recording.asked = asked
         upstream = self._upstreams[self._routes.choose(asked.model)]
         recording.upstream = upstream.name
         if upstream.drains:
@@ -205,7 +224,10 @@ class Forwarder:
     async def _relay_after_last_event(
         self, chunk: bytes, response: UpstreamResponse, recording: Recording, downstream: Downstream
     ) -> None:
-        """Clients stop reading at the last event, so the row is committed before it, not at the stream's end."""
+        """Clients stop reading at the last event, so the row is committed before it, not at the end.
+
+        What an upstream still sends after it is relayed and not recorded.
+        """
         await self._record(recording, downstream)
         while chunk:
             await downstream.send(chunk, more=True)
@@ -219,11 +241,11 @@ class Forwarder:
         """Hand the exchange over. From here on the client's going away changes nothing any more."""
         downstream.unwatch()
         if downstream.gone and recording.error is None:
-            recording.error = ClientGone("the client closed the connection; the answer was read to its end")
+            recording.error = ClientGone("the client went away; the answer was read to its end")
         await self._commit(recording)
 
     async def _commit(self, recording: Recording) -> None:
-        recording.recorded = True
+        recording.is_recorded = True
         await self._sink(recording.finished(perf_counter()))
 
     # --- failures ---
@@ -231,7 +253,7 @@ class Forwarder:
     async def _fail(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         """The one place where an exchange ends badly: one row, and what the client can still be told."""
         downstream.unwatch()
-        if recording.recorded:  # the client stopped reading, or we are stopping, after everything was stored
+        if recording.is_recorded:  # the client stopped reading, or we are stopping, after everything was stored
             await downstream.break_off()
             return
         recording.error = error

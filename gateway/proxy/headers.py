@@ -14,8 +14,8 @@ UPSTREAM_REQUEST_ID = b"x-upstream-request-id"
 # RFC 9110 section 7.6.1, and section 11.7 for proxy authentication.
 HOP_BY_HOP = frozenset(
     {
-        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-        b"trailer", b"transfer-encoding", b"upgrade",
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection",
+        b"te", b"trailer", b"transfer-encoding", b"upgrade",
     }
 )  # fmt: skip
 
@@ -32,15 +32,19 @@ _KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
 class RequestFilter:
     """What of a client's headers goes to one upstream.
 
-    `added` replaces the client's fields of the same name, `removed` are dropped, `forwarded` names those of the
-    gateway's own headers that go upstream after all.
+    `added` replaces the client's fields of the same name, `removed` are dropped, `forwarded` names those of
+    the gateway's own headers that go upstream after all.
     """
 
     def __init__(self, *, added: Headers, removed: Iterable[bytes], forwarded: Iterable[bytes]) -> None:
         self._added = added
         self._forwarded = frozenset(forwarded)
         self._dropped = (
-            HOP_BY_HOP | _FRAMING | (_OWN - self._forwarded) | frozenset(removed) | {name for name, _ in added}
+            HOP_BY_HOP
+            | _FRAMING
+            | (_OWN - self._forwarded)
+            | frozenset(removed)
+            | {name for name, _ in added}
         )
 
     def __call__(self, headers: Headers) -> Headers:

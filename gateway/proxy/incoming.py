@@ -16,8 +16,8 @@ JSON_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddin
 
 _READ = frozenset(
     {
-        b"x-trace-id", b"x-portkey-trace-id", b"traceparent", b"x-metadata", b"x-portkey-metadata", b"x-capture",
-        b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
+        b"x-trace-id", b"x-portkey-trace-id", b"traceparent", b"x-metadata", b"x-portkey-metadata",
+        b"x-capture", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
     }
 )  # fmt: skip
 _DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
@@ -67,7 +67,8 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
         trace_id=select_trace_id(found),
         metadata=_metadata(found),
         keep_bodies=_keep_bodies(found.get(b"x-capture")),
-        is_json=(path in JSON_PATHS and method == "POST") or (has_body and _is_json(found.get(b"content-type"))),
+        is_json=(path in JSON_PATHS and method == "POST")
+        or (has_body and _is_json(found.get(b"content-type"))),
         is_encoded=encoding is not None and encoding.lower() != b"identity",
         has_body=has_body,
         body_bytes=None if length is None else int(length),
@@ -133,7 +134,8 @@ def form_model(start: bytes) -> str | None:
 def upstream_target(base_path: bytes, raw_path: bytes, query: bytes) -> bytes:
     """The request target: `/v1` of the gateway is the upstream's base URL. Raises InvalidPath.
 
-    Dot segments are refused: with the gateway's own key, `/v1/../admin` would lead out of what was configured.
+    Dot segments are refused: with the gateway's own key, `/v1/../admin` would lead out of what was
+    configured.
     """
     rest = raw_path[3:]
     if b"." in rest or b"%2" in rest:

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.capture.body import BodyBuffer
 from gateway.errors import GatewayError
+from gateway.proxy.incoming import NOTHING_ASKED, Asked
 from gateway.records import DEFAULT_KEY_ID, NO_PAYLOAD, Exchange, Headers, Payload
 
 
+@dataclass(slots=True)
 class Recording:
     """One per request. Times are `time.perf_counter()`'s; `started_ns` is since the epoch."""
 
-    __slots__ = (
-        "asked_metadata", "body_limit", "error", "first_byte_at", "id", "keep_bodies", "metadata", "method", "model", "path",
-        "recorded", "request", "request_headers", "response", "response_headers", "started_at", "started_ns", "status", "trace_id",
-        "upstream", "user",
-    )  # fmt: skip
-
-    def __init__(
-        self, *, id: str, trace_id: str, started_ns: int, started_at: float, method: str, path: str, headers: Headers
-    ) -> None:  # fmt: skip
-        self.id = id
-        self.trace_id = trace_id
-        self.started_ns = started_ns
-        self.started_at = started_at
-        self.method = method
-        self.path = path
-        self.request_headers = headers
-        self.request: bytes | BodyBuffer = b""
-        self.response: BodyBuffer | None = None
-        self.response_headers: Headers = []
-        self.status = 0
-        self.first_byte_at: float | None = None
-        self.upstream: str | None = None
-        self.model: str | None = None
-        self.user: str | None = None
-        self.asked_metadata: Any = None
-        self.metadata: dict[str, Any] | None = None
-        self.keep_bodies = True
-        self.error: GatewayError | None = None
-        self.body_limit = 0
-        self.recorded = False
+    id: str
+    started_ns: int
+    started_at: float
+    method: str
+    path: str
+    request_headers: Headers
+    body_limit: int
+    trace_id: str = ""
+    metadata: dict[str, Any] | None = None
+    keep_bodies: bool = True
+    upstream: str | None = None
+    asked: Asked = NOTHING_ASKED
+    request: bytes | BodyBuffer = b""
+    status: int = 0
+    first_byte_at: float | None = None
+    response_headers: Headers = field(default_factory=list)
+    response: BodyBuffer | None = None
+    error: GatewayError | None = None
+    is_recorded: bool = False
 
     def finished(self, at: float) -> Exchange:
         error = self.error
@@ -56,13 +48,13 @@ class Recording:
             method=self.method,
             path=self.path,
             upstream=self.upstream,
-            requested_model=self.model,
+            requested_model=self.asked.model,
             status=self.status,
             error_kind=None if error is None else error.code,
             error_message=None if error is None else error.message,
             keep_bodies=self.keep_bodies,
-            body_user=self.user,
-            body_metadata=self.asked_metadata,
+            body_user=self.asked.user,
+            body_metadata=self.asked.metadata,
             metadata=self.metadata,
             request_headers=self.request_headers,
             response_headers=self.response_headers,

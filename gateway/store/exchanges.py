@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from gateway.records import ExchangeEntry, ExchangeRow
 from gateway.store import tables
 
-_DIALECT = sqlite.dialect()  # type: ignore[no-untyped-call]
+_DIALECT = sqlite.dialect()
 
 
 def _compiled(statement: ClauseElement) -> str:

@@ -46,7 +46,7 @@ Ids = Select[Any] | CompoundSelect[Any]
 
 @dataclass(slots=True, frozen=True)
 class Condition:
-    """What a row must fulfil. `ids`, if an index can answer it, selects the ids of all rows that do."""
+    """What a row must fulfil. `ids`, where they come cheap, are of all rows that do, perhaps of others."""
 
     holds: ColumnElement[bool]
     ids: Ids | None = None
@@ -84,11 +84,11 @@ class Listing:
 
         It selects one row more than `limit`, so that the caller can tell whether there are more.
         """
-        few, rest = _look_up(connection, conditions)
+        few = _look_up(connection, conditions)
         # Looking rows up, no other index may tempt the database to walk the list instead.
         key = self.key_id if few is None or self.id is not self.seq else unindexed(self.key_id)
         time = self.time if few is None else unindexed(self.time)
-        query = query.where(key == key_id, *(condition.holds for condition in rest))
+        query = query.where(key == key_id, *(condition.holds for condition in conditions))
         if few is not None:
             query = query.where(self.id.in_(few))
         if wanted.since_ms is not None:
@@ -100,19 +100,14 @@ class Listing:
         return query.order_by(time.desc(), self.seq.desc()).limit(limit + 1)
 
 
-def _look_up(
-    connection: Connection, conditions: Sequence[Condition]
-) -> tuple[set[Any] | None, list[Condition]]:
-    """The ids that fulfil every condition that few rows fulfil (None: no such condition), and the others."""
+def _look_up(connection: Connection, conditions: Sequence[Condition]) -> set[Any] | None:
+    """Ids among which all rows are that fulfil `conditions`; None when each of them fits many rows."""
     few: set[Any] | None = None
-    rest = []
     for condition in conditions:
         ids = None if condition.ids is None else _few_ids(connection, condition.ids)
-        if ids is None:
-            rest.append(condition)
-        else:
+        if ids is not None:
             few = ids if few is None else few & ids
-    return few, rest
+    return few
 
 
 def _few_ids(connection: Connection, ids: Ids) -> set[Any] | None:

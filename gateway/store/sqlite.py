@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import uuid4
 
 import aiosqlite
@@ -55,7 +55,11 @@ class Session:
         )
         connection = aiosqlite.Connection(connect, iter_chunk_size=64)
         session = cls(await connection)
-        await session.run(partial(_prepare, synchronous=settings.synchronous))
+        try:
+            await session.run(partial(_prepare, synchronous=settings.synchronous))
+        except sqlite3.Error:
+            await session.close()
+            raise
         return session
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -105,14 +109,17 @@ class SqliteDatabase:
     @classmethod
     async def open(cls, settings: schema.Store) -> SqliteDatabase:
         """Open the database, create or migrate it. Raises StoreUnavailable."""
-        location = locate(settings.url)
+        sessions: list[Session] = []
         try:
-            writer = await Session.open(location, settings)
-            await writer.run_core(migrate)
-            readers = [await Session.open(location, settings) for _ in range(READERS)]
+            location = locate(settings.url)
+            for _ in range(1 + READERS):
+                sessions.append(await Session.open(location, settings))
+            await sessions[0].run_core(migrate)
         except (sqlite3.Error, DBAPIError, OSError) as error:
+            for session in sessions:
+                await session.close()
             raise StoreUnavailable(f"store.url: cannot open {settings.url}: {_reason(error)}") from error
-        return cls(writer, readers, settings)
+        return cls(sessions[0], sessions[1:], settings)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         def transaction(connection: Connection) -> T:
@@ -130,8 +137,7 @@ class SqliteDatabase:
         deadline = time.monotonic() + self._read_timeout_s
 
         def snapshot(connection: Connection) -> T:
-            raw = connection.connection.dbapi_connection
-            assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - tells the type checker what the pool holds
+            raw = cast("sqlite3.Connection", connection.connection.dbapi_connection)
             raw.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
             try:
                 connection.exec_driver_sql("BEGIN")

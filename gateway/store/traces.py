@@ -86,7 +86,7 @@ def _summaries(connection: Connection, key_id: str, rows: Sequence[Row[Any]]) ->
             last_at_ms=row.last_at_ms,
             exchange_count=row.exchange_count,
             error_count=row.error_count,
-            models=tuple(models[row.trace_id]),
+            models=tuple(models.get(row.trace_id, ())),
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
             cost_usd=row.cost_usd,
@@ -101,9 +101,9 @@ def _models(connection: Connection, key_id: str, trace_ids: Collection[str]) -> 
     query = select(trace_model.c.trace_id, trace_model.c.model).where(
         trace_model.c.key_id == key_id, trace_model.c.trace_id.in_(trace_ids)
     )
-    for trace_id, model in sorted(connection.execute(query).tuples()):
+    for trace_id, model in connection.execute(query):
         models[trace_id].append(model)
-    return models
+    return {trace_id: sorted(names) for trace_id, names in models.items()}
 
 
 def _conditions(key_id: str, wanted: TraceFilter) -> list[Condition]:

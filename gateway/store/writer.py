@@ -33,8 +33,8 @@ Digest = Callable[[Exchange], ExchangeEntry]
 
 # What these say is about one row, not about the database: the row is set aside, the others are stored.
 _ROW_FAULTS = (
-    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError,
-    OverflowError, ValueError, TypeError,
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
+    sqlite3.NotSupportedError, OverflowError, ValueError, TypeError,
 )  # fmt: skip
 
 
@@ -43,7 +43,8 @@ class WriterStats:
     """Counts since the start, for /readyz and the log.
 
     `stored` rows are committed, `reduced` of them without their bodies because those could not be stored;
-    `dropped` rows are lost (queue full, or refused even when reduced); `late` answers left before their commit.
+    `dropped` rows are lost (queue full, or refused even when reduced); `late` answers left before their
+    commit.
     """
 
     stored: int = 0
@@ -121,7 +122,8 @@ class ExchangeWriter:
         if not self._queue:
             return False
         return (
-            len(self._queue) >= settings.queue_max_rows or self._queued_bytes + size > settings.queue_max_bytes
+            len(self._queue) >= settings.queue_max_rows
+            or self._queued_bytes + size > settings.queue_max_bytes
         )
 
     async def close(self, limit_s: float) -> None:
@@ -176,7 +178,9 @@ class ExchangeWriter:
         try:
             return self._digest(exchange)
         except Exception:
-            logger.exception("store: exchange %s cannot be read, it is stored without its bodies", exchange.id)
+            logger.exception(
+                "store: exchange %s cannot be read, it is stored without its bodies", exchange.id
+            )
             outcome.reduced += 1
             return self._digest(_reduced(exchange))
 
@@ -222,7 +226,9 @@ class ExchangeWriter:
         self._let_answers_go()
 
     def _give_up_waiting(self) -> None:
-        logger.error("store: a commit takes longer than store.commit_timeout_s; answers no longer wait for it")
+        logger.error(
+            "store: a commit takes longer than store.commit_timeout_s; answers no longer wait for it"
+        )
         self.stats.last_error = "a commit takes longer than store.commit_timeout_s"
         self._let_answers_go()
 

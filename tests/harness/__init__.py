@@ -7,6 +7,7 @@ Nothing here imports the gateway: what a test sees is what a client, an upstream
 from tests.harness.downstream import Answer, RawClient
 from tests.harness.process import Process, RunningGateway, free_port, run_gateway, run_module
 from tests.harness.rows import Rows
+from tests.harness.traffic import Traffic
 from tests.harness.upstream import CLOSE, RESET, SILENCE, Received, WireUpstream
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Received",
     "Rows",
     "RunningGateway",
+    "Traffic",
     "WireUpstream",
     "free_port",
     "run_gateway",

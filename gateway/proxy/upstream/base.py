@@ -67,8 +67,8 @@ class Transport(Protocol):
         """Send `request` and wait for the head of the answer.
 
         Raises UpstreamUnreachable, UpstreamBroken, UpstreamBusy, UpstreamTimeout, and whatever the body's
-        iterator raises. A reused connection that turns out dead before the first byte of an answer is replaced
-        once, if the body can be sent again.
+        iterator raises. A reused connection that turns out dead before the first byte of an answer is
+        replaced once, if the body can be sent again.
         """
         ...
 

@@ -44,7 +44,9 @@ class HttpxTransport:
                 raise
         return await self._send(request, _Attempt(), total_deadline)
 
-    async def _send(self, request: UpstreamRequest, attempt: _Attempt, total_deadline: float) -> HttpxResponse:
+    async def _send(
+        self, request: UpstreamRequest, attempt: _Attempt, total_deadline: float
+    ) -> HttpxResponse:
         settings = self._settings
         timeouts = {
             "connect": settings.connect_timeout_s,

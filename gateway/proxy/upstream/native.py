@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._arm()
 
     def _arm(self) -> None:
-        due = self._deadline if self._deadline < self._total_deadline else self._total_deadline
+        due = min(self._deadline, self._total_deadline)
         if self._timer is not None:
             if self._timer_due <= due:
                 return
@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if not self._busy or self._complete:
+        if not self._expects_data():
             self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
             return
         self._began = True
@@ -238,6 +238,9 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _expects_data(self) -> bool:
+        return self._busy and not self._complete
 
     def _broken(self, what: str) -> UpstreamError:
         if self._head_done:
@@ -261,9 +264,13 @@ class Connection(asyncio.Protocol):
         if self._head_done and exc is None and self._until_close():
             self._complete = True
         elif self._head_done:
-            self._error = UpstreamAborted(f"upstream {self._name}: the connection ended in the middle of the answer")
+            self._error = UpstreamAborted(
+                f"upstream {self._name}: the connection ended in the middle of the answer"
+            )
         elif self._began:
-            self._error = UpstreamBroken(f"upstream {self._name}: the connection ended within the answer's headers")
+            self._error = UpstreamBroken(
+                f"upstream {self._name}: the connection ended within the answer's headers"
+            )
         else:
             self._error = ConnectionDied(f"upstream {self._name}: the connection ended without an answer")
 

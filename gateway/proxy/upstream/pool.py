@@ -125,7 +125,9 @@ class NativeTransport:
         except ssl.SSLError as error:
             self._lose_one()
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
-            raise UpstreamUnreachable(f"upstream {self._name}: TLS with {self._host} failed: {reason}") from error
+            raise UpstreamUnreachable(
+                f"upstream {self._name}: TLS with {self._host} failed: {reason}"
+            ) from error
         except OSError as error:
             self._lose_one()
             reason = error.strerror or str(error)

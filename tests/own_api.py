@@ -1,4 +1,4 @@
-"""Our own endpoints over a real SQLite file, in this process: no proxy, no port, a clock that the test moves."""
+"""Our own endpoints over a real SQLite file, in this process: no proxy, no port, the test's clock."""
 
 from __future__ import annotations
 
