@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.harness import Traffic, run_gateway
+from tests.harness import RawClient, Traffic, run_gateway
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,22 @@ def test_every_answer_received_in_full_has_its_row_after_sigkill(
     given = {row["id"] for row in gateway.rows.query("SELECT id FROM feedback")}
     assert set(traffic.feedback) - given == set(), "answered with 200, but not in the store"
     assert len(stored) == gateway.rows.count("exchange"), "no request is stored twice"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_row_is_in_the_store_when_the_last_byte_arrives(fake_openai: Process, stream: bool) -> None:
+    with run_gateway(upstream=f"{fake_openai.url}/v1") as gateway, RawClient(gateway.port) as client:
+        for number in range(20):
+            body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}],"stream":%b}'
+            text = b"true" if stream else b"false"
+            client.post("/v1/chat/completions", body % text, f"x-trace-id: t-{number}")
+            if stream:
+                client.read_until(b"data: [DONE]\n\n")
+                assert gateway.rows.exchanges(f"t-{number}"), "the last event left before the commit"
+                client.read_until(b"0\r\n\r\n")
+            else:
+                client.read_answer()
+                assert gateway.rows.exchanges(f"t-{number}"), "the last byte left before the commit"
 
 
 def test_after_a_crash_the_gateway_starts_again_and_goes_on(fake_openai: Process, tmp_path: Path) -> None:

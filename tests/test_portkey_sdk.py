@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import portkey_ai
 import pytest
+from portkey_ai.api_resources.exceptions import BadRequestError, NotFoundError
 
 if TYPE_CHECKING:
     from tests.harness import RunningGateway
@@ -94,7 +95,7 @@ def test_many_pieces_are_created_in_one_call_and_in_order(
 def test_a_bad_item_keeps_the_whole_batch_out(
     gateway: RunningGateway, portkey: portkey_ai.Portkey, trace: str
 ) -> None:
-    with pytest.raises(portkey_ai.BadRequestError) as raised:
+    with pytest.raises(BadRequestError) as raised:
         portkey.feedback.bulk_create(
             feedbacks=[{"trace_id": trace, "value": 1}, {"trace_id": trace, "value": 11}]
         )
@@ -154,7 +155,7 @@ REFUSED = {
 def test_what_cannot_be_used_raises_bad_request_with_the_vendors_code(
     portkey: portkey_ai.Portkey, arguments: dict[str, Any], code: str
 ) -> None:
-    with pytest.raises(portkey_ai.BadRequestError) as raised:
+    with pytest.raises(BadRequestError) as raised:
         portkey.feedback.create(**arguments)
 
     error = error_of(raised)
@@ -163,7 +164,7 @@ def test_what_cannot_be_used_raises_bad_request_with_the_vendors_code(
 
 
 def test_an_empty_batch_raises_bad_request(portkey: portkey_ai.Portkey) -> None:
-    with pytest.raises(portkey_ai.BadRequestError) as raised:
+    with pytest.raises(BadRequestError) as raised:
         portkey.feedback.bulk_create(feedbacks=[])
     assert error_of(raised)["code"] == "032"
 
@@ -172,13 +173,13 @@ def test_an_empty_batch_raises_bad_request(portkey: portkey_ai.Portkey) -> None:
 def test_an_update_of_what_does_not_exist_raises_not_found(
     portkey: portkey_ai.Portkey, feedback_id: str
 ) -> None:
-    with pytest.raises(portkey_ai.NotFoundError):
+    with pytest.raises(NotFoundError):
         portkey.feedback.update(feedback_id=feedback_id, value=1)
 
 
 def test_an_update_without_a_value_raises_bad_request(portkey: portkey_ai.Portkey, trace: str) -> None:
     created: Any = portkey.feedback.create(trace_id=trace, value=5)
-    with pytest.raises(portkey_ai.BadRequestError) as raised:
+    with pytest.raises(BadRequestError) as raised:
         portkey.feedback.update(feedback_id=created.feedback_ids[0], weight=0.5)
     assert error_of(raised)["code"] == "032"
 

@@ -6,10 +6,12 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bench import cpu
 from tests.harness import SILENCE, RawClient, RunningGateway, Traffic, WireUpstream, run_gateway
 
 if TYPE_CHECKING:
@@ -131,6 +133,29 @@ def test_what_was_answered_before_sigterm_under_load_is_in_the_store(
         assert set(traffic.received) - stored == set()
         assert gateway.rows.count("feedback") >= len(traffic.feedback)
         assert gateway.rows.integrity() == "ok"
+
+
+def test_several_workers_share_the_port_and_the_store_and_stop_together(fake_openai: Process) -> None:
+    with run_gateway({"server": {"workers": 2}}, upstream=f"{fake_openai.url}/v1") as gateway:
+        with Traffic(gateway, clients=12, limit=300) as traffic:
+            traffic.join()
+        family = cpu.tree(gateway.pid)
+        assert gateway.terminate() == 0
+
+        assert (len(traffic.received), traffic.refused) == (300, [])
+        assert gateway.rows.count("exchange") == 300
+        assert len(family) >= 3
+        assert all_are_gone(family), "a worker outlived its gateway"
+
+
+def all_are_gone(pids: list[int], *, within_s: float = 5.0) -> bool:
+    """multiprocessing's own helper takes a second longer than the processes it watches."""
+    deadline = time.monotonic() + within_s
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def nobody_listens(gateway: RunningGateway, *, within_s: float = 5.0) -> bool:

@@ -70,9 +70,7 @@ class Front:
             logger.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
             if started:
                 raise
-            await _answer(
-                GatewayError(INTERNAL_MESSAGE), send_with_ids
-            )
+            await _answer(GatewayError(INTERNAL_MESSAGE), send_with_ids)
 
 
 async def _answer(error: GatewayError, send: Send) -> None:

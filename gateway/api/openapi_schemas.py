@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.feedback.portkey import MAX_ITEMS, MAX_METADATA_BYTES, MAX_VALUE, MIN_VALUE
+from gateway.feedback.portkey import (
+    MAX_ITEMS,
+    MAX_METADATA_BYTES,
+    MAX_NUMBER_CHARS,
+    MAX_VALUE,
+    MIN_VALUE,
+)
 from gateway.ids import MAX_TRACE_ID_CHARS
 
 Schema = dict[str, Any]
@@ -64,14 +70,14 @@ _METADATA: Schema = {
 _VALUE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": MIN_VALUE, "maximum": MAX_VALUE},
-        {"type": "string", "pattern": r"^-?([0-9]|10)(\.0+)?$", "maxLength": 100},
+        {"type": "string", "pattern": r"^-?([0-9]|10)(\.0+)?$", "maxLength": MAX_NUMBER_CHARS},
     ],
     "description": "0 is a value like any other.",
 }
 _WEIGHT: Schema = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": 1},
-        {"type": "string", "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$", "maxLength": 100},
+        {"type": "string", "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$", "maxLength": MAX_NUMBER_CHARS},
         {"type": "null"},
     ],
     "default": 1.0,

@@ -18,6 +18,7 @@ from gateway.records import FeedbackChange, FeedbackDraft
 MAX_ITEMS = 1_000
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 100
+MAX_NUMBER_CHARS = 100
 MIN_VALUE, MAX_VALUE = -10, 10
 DEFAULT_WEIGHT = 1.0
 
@@ -29,7 +30,7 @@ BAD_WEIGHT = "034"
 BAD_METADATA = "035"
 
 _TRACE_ID_SPELLINGS = ("trace_id", "traceID", "traceId")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 class _Item:
@@ -161,7 +162,8 @@ def _weight(item: _Item) -> float | None:
 def _number(given: Any) -> float | None:
     """A finite number, from a JSON number or a string that spells one. None for all else, booleans too."""
     if isinstance(given, str):
-        given = float(given) if _NUMBER.fullmatch(given) else None
+        is_number = len(given) <= MAX_NUMBER_CHARS and _NUMBER.fullmatch(given)
+        given = float(given) if is_number else None
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
         return None
     return given

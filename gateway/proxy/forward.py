@@ -21,6 +21,7 @@ from gateway.config import schema
 from gateway.errors import (
     ClientGone,
     GatewayError,
+    InvalidTraceId,
     ShuttingDown,
     SlowClient,
     UpstreamError,
@@ -36,6 +37,7 @@ from gateway.proxy.incoming import (
     form_model,
     read_head,
     read_json,
+    select_trace_id,
     upstream_target,
 )
 from gateway.proxy.recording import Recording
@@ -150,8 +152,10 @@ class Forwarder:
     def _read_head(self, recording: Recording) -> Head:
         try:
             head = read_head(recording.method, recording.path, recording.request_headers)
-        except GatewayError:
+        except GatewayError as error:
             recording.trace_id = new_id(recording.started_ns)  # a refused request is recorded, too
+            if not isinstance(error, InvalidTraceId):
+                recording.trace_id = select_trace_id(dict(recording.request_headers)) or recording.trace_id
             raise
         recording.trace_id = head.trace_id or new_id(recording.started_ns)
         recording.metadata = head.metadata
@@ -253,7 +257,9 @@ class Forwarder:
     async def _fail(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         """The one place where an exchange ends badly: one row, and what the client can still be told."""
         downstream.unwatch()
-        if recording.is_recorded:  # the client stopped reading, or we are stopping, after everything was stored
+        if (
+            recording.is_recorded
+        ):  # the client stopped reading, or we are stopping, after everything was stored
             await downstream.break_off()
             return
         recording.error = error

@@ -112,7 +112,7 @@ class SqliteDatabase:
         sessions: list[Session] = []
         try:
             location = locate(settings.url)
-            for _ in range(1 + READERS):
+            while len(sessions) < 1 + READERS:
                 sessions.append(await Session.open(location, settings))
             await sessions[0].run_core(migrate)
         except (sqlite3.Error, DBAPIError, OSError) as error:

@@ -5,10 +5,13 @@ Times are integers, milliseconds since the epoch. JSON is kept as text. `seq` nu
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    or_,
 )
 
 metadata = MetaData()
@@ -157,24 +161,66 @@ idempotency = Table(
     Index("ix_idempotency_created_at_ms", "created_at_ms"),
 )
 
-Index("ix_exchange_trace", exchange.c.key_id, exchange.c.trace_id)
+# Lists are walked from their newest row; an index ends with the columns of the list's order.
+Index("ix_exchange_started_at", exchange.c.key_id, exchange.c.started_at_ms, exchange.c.seq)
+Index("ix_exchange_trace", exchange.c.key_id, exchange.c.trace_id, exchange.c.started_at_ms, exchange.c.seq)
 Index("ix_trace_first_at", trace.c.key_id, trace.c.first_at_ms, trace.c.seq)
-Index(
+# The model and the value come first, so that these never stand in for the primary keys.
+Index("ix_trace_model_model", trace_model.c.model, trace_model.c.key_id)
+Index("ix_trace_score_value", trace_score.c.value, trace_score.c.key_id)
+
+
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
+    """An index of the rows that fulfil `where`; the others cost it nothing."""
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_partial_index(
+    "ix_exchange_failed",
+    exchange.c.key_id,
+    exchange.c.started_at_ms,
+    exchange.c.seq,
+    where=or_(exchange.c.status >= 400, exchange.c.error_kind.is_not(None)),
+)
+_partial_index(
+    "ix_exchange_failed_status",
+    exchange.c.key_id,
+    exchange.c.status,
+    exchange.c.trace_id,
+    where=exchange.c.status >= 400,
+)
+_partial_index(
+    "ix_trace_failed", trace.c.key_id, trace.c.first_at_ms, trace.c.seq, where=trace.c.error_count > 0
+)
+_partial_index(
+    "ix_trace_with_feedback",
+    trace.c.key_id,
+    trace.c.first_at_ms,
+    trace.c.seq,
+    where=trace.c.feedback_count > 0,
+)
+_partial_index(
     "ix_trace_weighted_mean",
     trace.c.key_id,
     trace.c.weighted_mean,
-    sqlite_where=trace.c.weighted_mean.is_not(None),
-    postgresql_where=trace.c.weighted_mean.is_not(None),
+    where=trace.c.weighted_mean.is_not(None),
 )
-
-for _table in (exchange, feedback):
-    for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment"):
-        _column = _table.c[_name]
-        # Partial: a row without the key costs the index nothing.
-        Index(
-            f"ix_{_table.name}_{_name}",
-            _table.c.key_id,
-            _column,
-            sqlite_where=_column.is_not(None),
-            postgresql_where=_column.is_not(None),
-        )
+_partial_index(
+    "ix_feedback_created_at",
+    feedback.c.key_id,
+    feedback.c.created_at_ms,
+    feedback.c.seq,
+    where=feedback.c.retracted_at_ms.is_(None),
+)
+for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment"):
+    # With the trace id, so that a trace is found and checked without a look at the row.
+    _partial_index(
+        f"ix_exchange_{_name}",
+        exchange.c.key_id,
+        exchange.c[_name],
+        exchange.c.trace_id,
+        where=exchange.c[_name].is_not(None),
+    )
+    _partial_index(
+        f"ix_feedback_{_name}", feedback.c.key_id, feedback.c[_name], where=feedback.c[_name].is_not(None)
+    )

@@ -131,6 +131,12 @@ class RunningGateway(Process):
         return f"{self.url}/v1"
 
     @property
+    def transport(self) -> str:
+        """The transport of its upstreams: a test file gives all of them the same."""
+        first = next(iter(self.config["upstreams"].values()))
+        return str(first.get("transport", "native"))
+
+    @property
     def rows(self) -> Rows:
         assert self.database is not None, "a memory: store has no file to read"
         return Rows(self.database)

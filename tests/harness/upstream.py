@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -91,8 +92,11 @@ class WireUpstream:
     `answers(...)` scripts the next request; requests without a script get OK.
     """
 
-    def __init__(self, *, port: int = 0, keep_body_bytes: int = 4 * MIB) -> None:
+    def __init__(
+        self, *, port: int = 0, keep_body_bytes: int = 4 * MIB, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.keep_body_bytes = keep_body_bytes
+        self.tls = tls
         self.requests: list[Received] = []
         self.connections = 0
         self._port = port
@@ -124,7 +128,7 @@ class WireUpstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}/v1"
 
     def answers(self, *steps: Step, at: Stage = "body") -> None:
         """Play `steps` to the next request that has no script yet.
@@ -161,7 +165,9 @@ class WireUpstream:
             self.connections = 0
 
     async def _listen(self) -> asyncio.Server:
-        return await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port)
+        return await self._loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", self._port, ssl=self.tls
+        )
 
     async def _hang_up(self) -> None:
         for connection in list(self._open):

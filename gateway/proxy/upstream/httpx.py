@@ -7,7 +7,9 @@ passed on as they were encoded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -18,6 +20,8 @@ from gateway.proxy.upstream.base import UpstreamRequest
 from gateway.proxy.upstream.native import timed_out
 from gateway.proxy.upstream.pool import tls_context
 from gateway.records import Headers
+
+_END_LIMIT_S = 1.0
 
 
 class HttpxTransport:
@@ -40,7 +44,7 @@ class HttpxTransport:
         try:
             return await self._send(request, attempt, total_deadline)
         except UpstreamBroken:
-            if not (request.can_be_sent_again and attempt.reused_a_connection):
+            if not (request.can_be_sent_again and attempt.found_a_dead_connection):
                 raise
         return await self._send(request, _Attempt(), total_deadline)
 
@@ -57,14 +61,16 @@ class HttpxTransport:
         outgoing = httpx.Request(
             request.method,
             self._url.copy_with(raw_path=request.target),
-            headers=[(b"host", self._url.netloc), *request.headers, *_length(request)],
+            headers=[(b"host", self._url.netloc), *_stripped(request.headers), *_length(request)],
             stream=_Body(request.body),
-            extensions={"timeout": timeouts, "trace": attempt.trace},
+            # httpx would quote the target anew; httpcore takes it as it is from this extension.
+            extensions={"timeout": timeouts, "trace": attempt.trace, "target": request.target},
         )
         sent = asyncio.get_running_loop().time()
         first_byte_deadline = sent + settings.connect_timeout_s + settings.first_byte_timeout_s
         if request.body is not None and not isinstance(request.body, bytes):
             first_byte_deadline = total_deadline  # the client's own limits govern how long an upload may take
+        _ATTEMPT.set(attempt)
         try:
             async with asyncio.timeout_at(min(first_byte_deadline, total_deadline)):
                 response = await self._transport.handle_async_request(outgoing)
@@ -73,6 +79,7 @@ class HttpxTransport:
             raise timed_out(self._name, limit, getattr(settings, f"{limit}_timeout_s")) from error
         except httpx.TransportError as error:
             raise self._translate(error) from error
+        response.request = outgoing
         return HttpxResponse(self._name, settings, response, total_deadline)
 
     def _translate(self, error: httpx.TransportError) -> UpstreamError:
@@ -137,22 +144,50 @@ class HttpxResponse:
         return chunk
 
     async def close(self) -> None:
+        if self._ended:
+            # httpcore keeps a connection only when it was read to the message's end, not just the body's.
+            with contextlib.suppress(httpx.TransportError, TimeoutError):
+                async with asyncio.timeout(_END_LIMIT_S):
+                    await anext(self._stream, b"")
         await self._response.aclose()
 
 
 class _Attempt:
-    """Watches httpcore's trace events: an attempt that made no connection used an old one."""
+    """What happened on the wire, seen through httpcore's trace extension.
+
+    Source: https://www.encode.io/httpcore/extensions/#trace
+    """
 
     def __init__(self) -> None:
         self._connected = False
+        self.received = False
 
     @property
-    def reused_a_connection(self) -> bool:
-        return not self._connected
+    def found_a_dead_connection(self) -> bool:
+        """An old connection was used, and not one byte came back on it."""
+        return not (self._connected or self.received)
 
-    async def trace(self, event: str, _: dict[str, Any]) -> None:
-        if event.startswith(("connection.connect_", "socks.", "proxy.")):
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.startswith(("connection.connect_", "connection.start_tls")):
             self._connected = True
+            if event.endswith(".complete"):
+                _watch(info["return_value"])
+
+
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")
+
+
+def _watch(stream: Any) -> None:
+    """Make a connection tell the attempt it serves when bytes arrive; httpcore itself does not say."""
+    read = stream.read
+
+    async def reading(*args: Any, **kwargs: Any) -> bytes:
+        data: bytes = await read(*args, **kwargs)
+        if data:
+            _ATTEMPT.get().received = True
+        return data
+
+    stream.read = reading
 
 
 class _Body(httpx.AsyncByteStream):
@@ -165,6 +200,11 @@ class _Body(httpx.AsyncByteStream):
         elif self._body is not None:
             async for piece in self._body:
                 yield piece
+
+
+def _stripped(headers: Headers) -> Headers:
+    """h11 refuses the optional white space around a value, which is no part of it (RFC 9110 section 5.5)."""
+    return [(name, value.strip(b" \t")) for name, value in headers]
 
 
 def _length(request: UpstreamRequest) -> Headers:

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._interim = False
         self._bodiless = False
         self._sent = True
+        self._sending: asyncio.Task[None] | None = None
         self._read_paused = False
         self._write_paused = False
         self._head_bytes = 0
@@ -78,8 +79,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body if body else head)
         else:
             self._transport.write(head)
-            self._sent = False
-            await self._send_body(body, chunked=request.body_bytes is None)
+            await self._upload(body, chunked=request.body_bytes is None)
         if not self._head_done:
             self._expect_by("first_byte", self._limits.first_byte_timeout_s)
         while not self._head_done:
@@ -97,8 +97,21 @@ class Connection(asyncio.Protocol):
         if self._lost:
             self._error = ConnectionDied(f"upstream {self._name}: the connection was closed")
 
-    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _upload(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        """Send the body, or as much of it as the upstream waits for before it answers.
+
+        The sending is a task of its own: while it waits for the client, an answer must get through.
+        """
+        self._sent = False
         self._arm()
+        sending = self._sending = self._loop.create_task(self._send_body(body, chunked=chunked))
+        sending.add_done_callback(lambda _: self._wake())
+        while not (sending.done() or self._head_done or self._error is not None):
+            await self._wait()
+        if sending.done():
+            sending.result()
+
+    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for piece in body:
             if self._head_done or self._error is not None:
                 return  # answered early, a 413 say: the rest is of no use, and the connection neither
@@ -142,6 +155,10 @@ class Connection(asyncio.Protocol):
         return data
 
     async def close(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+            self._sending = None
         self._busy = False
         self._deadline = self._total_deadline = _NEVER
         self._chunks = []
@@ -288,13 +305,18 @@ class Connection(asyncio.Protocol):
     # --- llhttp ---
 
     def on_message_begin(self) -> None:
-        self.headers = []
+        if self._complete:
+            self._keep_alive = False  # a second answer behind the first: nobody asked, nobody gets it
+        else:
+            self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_done:  # afterwards it would be a trailer
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            return
         self.status = self._parser.get_status_code()
         self._interim = self.status < 200
         if self._interim:
@@ -307,7 +329,7 @@ class Connection(asyncio.Protocol):
             self._complete = True
 
     def on_body(self, data: bytes) -> None:
-        if self._bodiless:
+        if self._complete:
             return
         self._chunks.append(data)
         self._buffered += len(data)

@@ -52,33 +52,50 @@ def upgrade() -> None:
     with op.batch_alter_table("exchange", schema=None) as batch_op:
         batch_op.create_index(
             "ix_exchange_meta_environment",
-            ["key_id", "meta_environment"],
+            ["key_id", "meta_environment", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_environment IS NOT NULL"),
             postgresql_where=sa.text("meta_environment IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_organisation",
-            ["key_id", "meta_organisation"],
+            ["key_id", "meta_organisation", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_organisation IS NOT NULL"),
             postgresql_where=sa.text("meta_organisation IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_prompt",
-            ["key_id", "meta_prompt"],
+            ["key_id", "meta_prompt", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_prompt IS NOT NULL"),
             postgresql_where=sa.text("meta_prompt IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_user",
-            ["key_id", "meta_user"],
+            ["key_id", "meta_user", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_user IS NOT NULL"),
             postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
-        batch_op.create_index("ix_exchange_trace", ["key_id", "trace_id"], unique=False)
+        batch_op.create_index(
+            "ix_exchange_trace", ["key_id", "trace_id", "started_at_ms", "seq"], unique=False
+        )
+        batch_op.create_index("ix_exchange_started_at", ["key_id", "started_at_ms", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_exchange_failed",
+            ["key_id", "started_at_ms", "seq"],
+            unique=False,
+            sqlite_where=sa.text("status >= 400 OR error_kind IS NOT NULL"),
+            postgresql_where=sa.text("status >= 400 OR error_kind IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_exchange_failed_status",
+            ["key_id", "status", "trace_id"],
+            unique=False,
+            sqlite_where=sa.text("status >= 400"),
+            postgresql_where=sa.text("status >= 400"),
+        )
 
     op.create_table(
         "exchange_body",
@@ -145,6 +162,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("meta_user IS NOT NULL"),
             postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_feedback_created_at",
+            ["key_id", "created_at_ms", "seq"],
+            unique=False,
+            sqlite_where=sa.text("retracted_at_ms IS NULL"),
+            postgresql_where=sa.text("retracted_at_ms IS NULL"),
+        )
 
     op.create_table(
         "feedback_target",
@@ -197,6 +221,20 @@ def upgrade() -> None:
             sqlite_where=sa.text("weighted_mean IS NOT NULL"),
             postgresql_where=sa.text("weighted_mean IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_trace_failed",
+            ["key_id", "first_at_ms", "seq"],
+            unique=False,
+            sqlite_where=sa.text("error_count > 0"),
+            postgresql_where=sa.text("error_count > 0"),
+        )
+        batch_op.create_index(
+            "ix_trace_with_feedback",
+            ["key_id", "first_at_ms", "seq"],
+            unique=False,
+            sqlite_where=sa.text("feedback_count > 0"),
+            postgresql_where=sa.text("feedback_count > 0"),
+        )
 
     op.create_table(
         "trace_model",
@@ -216,6 +254,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_id", "trace_id", "value", "weight"),
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("trace_model", schema=None) as batch_op:
+        batch_op.create_index("ix_trace_model_model", ["model", "key_id"], unique=False)
+
+    with op.batch_alter_table("trace_score", schema=None) as batch_op:
+        batch_op.create_index("ix_trace_score_value", ["value", "key_id"], unique=False)
+
     # ### end Alembic commands ###
 
 
