@@ -47,6 +47,7 @@ from gateway.store.writer import ExchangeWriter
 logger = logging.getLogger(__name__)
 
 _SETTLE_LIMIT_S = 2.0
+_GC_ALLOCATIONS = 20_000  # Python's 2,000 or less is a few requests in flight; they free themselves
 _PROBE_LIMIT_S = 3.0
 _DRAIN_LIMIT_S = 10.0
 
@@ -183,6 +184,7 @@ class Application:
         # What was loaded so far stays: without this every full collection would walk it all again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._gateway.close()

@@ -25,7 +25,9 @@ def whole(body: bytes) -> Payload:
 
 
 def stream(*events: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    return (
+        b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    )
 
 
 CHAT_USAGE = {
@@ -96,7 +98,10 @@ def test_usage_comes_from_the_last_event_that_carries_it() -> None:
 
 def test_an_anthropic_stream_tells_its_usage_in_two_events() -> None:
     body = stream(
-        {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 6, "output_tokens": 1}}},
+        {
+            "type": "message_start",
+            "message": {"model": "claude", "usage": {"input_tokens": 6, "output_tokens": 1}},
+        },
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
     )
@@ -104,13 +109,23 @@ def test_an_anthropic_stream_tells_its_usage_in_two_events() -> None:
 
 
 def test_a_responses_stream_tells_everything_in_its_last_event() -> None:
-    final = {"object": "response", "model": "r", "status": "completed", "usage": {"input_tokens": 2, "output_tokens": 3}}
-    body = stream({"type": "response.created", "response": {"model": "r"}}, {"type": "response.completed", "response": final})
+    final = {
+        "object": "response",
+        "model": "r",
+        "status": "completed",
+        "usage": {"input_tokens": 2, "output_tokens": 3},
+    }
+    body = stream(
+        {"type": "response.created", "response": {"model": "r"}},
+        {"type": "response.completed", "response": final},
+    )
     assert read_events(whole(body)) == Answer("r", Usage(2, 3), "completed")
 
 
 def test_a_cut_body_still_tells_its_usage() -> None:
-    body = json.dumps({"model": "e", "data": [0.5] * 5000, "usage": {"prompt_tokens": 7, "total_tokens": 7}}).encode()
+    body = json.dumps(
+        {"model": "e", "data": [0.5] * 5000, "usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    ).encode()
     buffer = BodyBuffer(1000)
     buffer.add(body)
     assert read_json(buffer.payload()) == Answer("e", Usage(7))
@@ -158,16 +173,31 @@ def test_no_shape_of_json_breaks_the_reading(events: list[Any]) -> None:
 
 def test_a_streamed_message_is_put_together_as_if_it_had_not_been_streamed() -> None:
     def choice(index: int, **delta: Any) -> dict[str, Any]:
-        return {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [{"index": index, "delta": delta}]}
+        return {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "model": "m",
+            "choices": [{"index": index, "delta": delta}],
+        }
 
     body = stream(
         choice(0, role="assistant", content="Hel"),
         choice(1, role="assistant", refusal="I "),
         choice(0, content="lo"),
         choice(1, refusal="won't"),
-        choice(0, tool_calls=[{"index": 0, "id": "t0", "type": "function", "function": {"name": "f", "arguments": ""}}]),
+        choice(
+            0,
+            tool_calls=[
+                {"index": 0, "id": "t0", "type": "function", "function": {"name": "f", "arguments": ""}}
+            ],
+        ),
         choice(0, tool_calls=[{"index": 0, "function": {"arguments": '{"a"'}}]),
-        choice(0, tool_calls=[{"index": 1, "id": "t1", "type": "function", "function": {"name": "g", "arguments": "{}"}}]),
+        choice(
+            0,
+            tool_calls=[
+                {"index": 1, "id": "t1", "type": "function", "function": {"name": "g", "arguments": "{}"}}
+            ],
+        ),
         choice(0, tool_calls=[{"index": 0, "function": {"arguments": ":1}"}}]),
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
         {"choices": [], "usage": {"prompt_tokens": 1}},
@@ -187,7 +217,10 @@ def test_a_streamed_message_is_put_together_as_if_it_had_not_been_streamed() -> 
 
 def test_an_anthropic_message_is_put_together() -> None:
     body = stream(
-        {"type": "message_start", "message": {"role": "assistant", "content": [], "usage": {"input_tokens": 1}}},
+        {
+            "type": "message_start",
+            "message": {"role": "assistant", "content": [], "usage": {"input_tokens": 1}},
+        },
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "He"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "y"}},

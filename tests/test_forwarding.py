@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -307,6 +308,19 @@ def test_a_large_upload_without_a_length_arrives_with_the_same_bytes(
     assert upstream.request().body == body
     framing = upstream.request().header("transfer-encoding"), upstream.request().header("content-length")
     assert framing in (("chunked", None), (None, str(len(body)))), "one of them, whatever was known by then"
+
+
+def test_a_large_upload_to_a_slow_upstream_arrives_whole(
+    gateway: RunningGateway, upstream: WireUpstream
+) -> None:
+    body = bytes(range(256)) * 48 * KIB  # 12 MiB: more than sockets and buffers hold
+    upstream.answers(0.5, at="head")
+    with RawClient(gateway.port) as client:
+        client.post("/v1/files", body, "content-type: audio/wav")
+        assert client.read_answer().status == 200
+
+    assert upstream.request().body_bytes == len(body)
+    assert upstream.request().sha256 == hashlib.sha256(body).hexdigest()
 
 
 REFUSAL = b'{"error":{"message":"too big for me"}}'

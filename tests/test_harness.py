@@ -53,8 +53,11 @@ def test_wire_upstream_waits_for_an_event_between_two_chunks(upstream: WireUpstr
 
 def test_wire_upstream_resets_before_it_has_read_anything(upstream: WireUpstream) -> None:
     upstream.answers(RESET, at="accept")
-    with RawClient(upstream.port) as client:
-        assert client.ended()
+    try:
+        with RawClient(upstream.port) as client:
+            assert client.ended()
+    except ConnectionResetError:
+        pass  # it was so quick that already connecting failed
     assert upstream.requests == []
 
 

@@ -41,7 +41,13 @@ def test_visible_ascii_is_a_trace_id(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("", "is empty"), ("a" * 257, "has 257"), ("a b", "contains ' '"), ("a\tb", "contains"), ("é", "contains 'é'")],
+    [
+        ("", "is empty"),
+        ("a" * 257, "has 257"),
+        ("a b", "contains ' '"),
+        ("a\tb", "contains"),
+        ("é", "contains 'é'"),
+    ],
 )
 def test_anything_else_is_refused_with_what_is_wrong(value: str, said: str) -> None:
     with pytest.raises(InvalidTraceId) as raised:

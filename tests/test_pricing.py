@@ -24,7 +24,9 @@ def every_model() -> list[tuple[str, PriceCalculation]]:
         for model in provider.models:
             at = datetime.fromtimestamp(NOON_MS / 1000, UTC)
             try:
-                calculation = model.calc_price(PricedUsage(input_tokens=1), provider, genai_request_timestamp=at)
+                calculation = model.calc_price(
+                    PricedUsage(input_tokens=1), provider, genai_request_timestamp=at
+                )
             except ValueError:
                 continue
             found.append((f"{provider.id}/{model.id}", calculation))
@@ -47,7 +49,9 @@ def test_a_remembered_rate_costs_what_the_library_says_for_every_model(
         if rate is None:
             continue
         expected = float(calculation.model_price.calc_price(priced)["total_price"])
-        assert rate.cost_usd(Usage(prompt, completion, cached)) == pytest.approx(expected, rel=1e-9, abs=1e-15), name
+        assert rate.cost_usd(Usage(prompt, completion, cached)) == pytest.approx(
+            expected, rel=1e-9, abs=1e-15
+        ), name
         compared += 1
     assert compared > len(MODELS) / 2
 
@@ -66,7 +70,9 @@ def test_a_known_model_has_a_cost_and_an_unknown_one_none() -> None:
     prices = Prices()
     usage = Usage(prompt=1_000_000, completion=0)
     for _ in range(2):  # the second time from memory
-        assert prices.cost_usd(usage, model="gpt-4o-mini", provider_url=OPENAI, at_ms=NOON_MS) == pytest.approx(0.15)
+        assert prices.cost_usd(
+            usage, model="gpt-4o-mini", provider_url=OPENAI, at_ms=NOON_MS
+        ) == pytest.approx(0.15)
         assert prices.cost_usd(usage, model="my-own-model", provider_url=OPENAI, at_ms=NOON_MS) is None
 
 

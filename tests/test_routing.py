@@ -24,10 +24,18 @@ def test_without_routes_everything_goes_to_the_only_upstream() -> None:
 
 @pytest.mark.parametrize(
     ("model", "upstream"),
-    [("gpt-4o", "openai"), ("o3", "openai"), ("gpt-4o-special", "openai"), ("llama-3", "local"), (None, "local")],
+    [
+        ("gpt-4o", "openai"),
+        ("o3", "openai"),
+        ("gpt-4o-special", "openai"),
+        ("llama-3", "local"),
+        (None, "local"),
+    ],
 )
 def test_the_first_matching_route_wins(model: str | None, upstream: str) -> None:
-    table = RouteTable([route("openai", "gpt-*", "o[0-9]"), route("special", "gpt-4o-special"), route("local", "*")], [])
+    table = RouteTable(
+        [route("openai", "gpt-*", "o[0-9]"), route("special", "gpt-4o-special"), route("local", "*")], []
+    )
     assert table.choose(model) == upstream
 
 
@@ -35,7 +43,7 @@ def test_a_model_that_no_route_takes_is_told_which_there_are() -> None:
     table = RouteTable([route("openai", "gpt-*")], [])
     with pytest.raises(NoRoute, match=r'no route for model "llama"; routes has gpt-\*'):
         table.choose("llama")
-    with pytest.raises(NoRoute, match='add a route with models'):
+    with pytest.raises(NoRoute, match="add a route with models"):
         table.choose(None)
 
 
@@ -54,7 +62,9 @@ def test_each_provider_gets_its_key_in_its_own_header(provider: str, header: tup
 
 def test_a_request_keeps_its_headers_but_for_hop_by_hop_ours_and_replaced_ones() -> None:
     chosen = RequestFilter(
-        added=[(b"authorization", b"Bearer ours")], removed=[b"authorization", b"x-api-key"], forwarded=[b"x-trace-id"]
+        added=[(b"authorization", b"Bearer ours")],
+        removed=[b"authorization", b"x-api-key"],
+        forwarded=[b"x-trace-id"],
     )
     kept = chosen(
         [
@@ -100,7 +110,9 @@ def test_a_response_keeps_its_headers_and_its_own_request_id_moves() -> None:
         (b"/v1/models/a..b", b"", b"/base/models/a..b"),
     ],
 )
-def test_the_path_after_v1_and_the_query_go_upstream_as_they_came(raw_path: bytes, query: bytes, target: bytes) -> None:
+def test_the_path_after_v1_and_the_query_go_upstream_as_they_came(
+    raw_path: bytes, query: bytes, target: bytes
+) -> None:
     assert upstream_target(b"/base", raw_path, query) == target
 
 

@@ -81,7 +81,9 @@ async def test_the_probe_fails_while_nothing_can_be_written(tmp_path: Path) -> N
     await database.close()
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"not a database" * 100)])
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"not a database" * 100)]
+)
 async def test_a_database_that_cannot_be_opened_is_said_to_be_so(tmp_path: Path, spoil) -> None:
     path = tmp_path / "gateway.db"
     spoil(path)

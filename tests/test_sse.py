@@ -16,7 +16,9 @@ LINES = st.sampled_from(
     ]
 )  # fmt: skip
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
-BODIES = st.lists(st.tuples(LINES, ENDS), max_size=24).map(lambda pairs: b"".join(line + end for line, end in pairs))
+BODIES = st.lists(st.tuples(LINES, ENDS), max_size=24).map(
+    lambda pairs: b"".join(line + end for line, end in pairs)
+)
 
 
 def split_at(body: bytes, cuts: list[int]) -> list[bytes]:

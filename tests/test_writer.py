@@ -98,7 +98,9 @@ async def test_many_at_once_become_few_transactions_and_exact_traces(
     database: SqliteDatabase, tmp_path: Path
 ) -> None:
     sink = writer(database, tmp_path)
-    await asyncio.gather(*(sink.record(exchange(number, status=200 + number % 2 * 300)) for number in range(300)))
+    await asyncio.gather(
+        *(sink.record(exchange(number, status=200 + number % 2 * 300)) for number in range(300))
+    )
     await sink.close(1)
     assert sink.stats.stored == 300
     kept = query(tmp_path, "SELECT trace_id, exchange_count, error_count, prompt_tokens, cost_usd FROM trace")
@@ -128,7 +130,9 @@ async def test_while_the_store_is_locked_answers_go_on_and_their_rows_follow(
     assert not sink.failing
 
 
-async def test_a_commit_that_takes_too_long_is_not_waited_for(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_a_commit_that_takes_too_long_is_not_waited_for(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
     sink = writer(database, tmp_path, commit_timeout_s=0.05)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -184,7 +188,9 @@ async def test_a_row_that_cannot_be_stored_loses_its_bodies_and_holds_nobody_up(
     assert (sink.stats.stored, sink.stats.reduced, sink.stats.dropped) == (3, 1, 0)
 
 
-async def test_a_body_that_cannot_be_read_is_stored_without_it(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_a_body_that_cannot_be_read_is_stored_without_it(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
     real = Digest(Capture(), PRICES, {})
 
     def digest(given: Exchange) -> ExchangeEntry:
@@ -195,7 +201,9 @@ async def test_a_body_that_cannot_be_read_is_stored_without_it(database: SqliteD
     sink = writer(database, tmp_path, digest=digest)
     await sink.record(exchange(1))
     await sink.close(1)
-    assert query(tmp_path, "SELECT id, response_bytes FROM exchange") == [("exchange-1", exchange(1).response.size)]
+    assert query(tmp_path, "SELECT id, response_bytes FROM exchange") == [
+        ("exchange-1", exchange(1).response.size)
+    ]
     assert sink.stats.reduced == 1
 
 
@@ -225,7 +233,9 @@ async def test_a_full_disk_is_survived(database: SqliteDatabase, tmp_path: Path)
     assert query(tmp_path, "SELECT count(*) FROM exchange") == [(2,)]
 
 
-async def test_what_is_left_when_the_gateway_stops_is_counted(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_what_is_left_when_the_gateway_stops_is_counted(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
     sink = writer(database, tmp_path)
     other = lock(tmp_path)
     await sink.record(exchange(1))

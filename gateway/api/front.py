@@ -49,7 +49,7 @@ class Front:
     async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id(self._clock_ns())
         started = False
-        ids = own_headers(new_id(self._clock_ns()), request_id)
+        ids = own_headers(request_id, request_id)
 
         async def send_with_ids(message: Message) -> None:
             nonlocal started

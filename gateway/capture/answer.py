@@ -53,7 +53,7 @@ def read_json(payload: Payload) -> Answer:
         body = loads(payload.head)
     except ValueError:
         return NO_ANSWER
-    return _merge([body])
+    return _take(body, NO_ANSWER) if isinstance(body, dict) else NO_ANSWER
 
 
 def read_events(payload: Payload) -> Answer:
@@ -76,28 +76,24 @@ def _telling(events: list[sse.Event]) -> Iterable[Any]:
 
 
 def _merge(bodies: Iterable[Any]) -> Answer:
-    model: str | None = None
-    finish: str | None = None
-    usage = Usage()
+    answer = NO_ANSWER
     for body in bodies:
         if not isinstance(body, dict):
             continue
         inner = body.get("response") or body.get("message")  # Responses API; Anthropic's message_start
         if isinstance(inner, dict):
-            model, finish, usage = _take(inner, model, finish, usage)
-        model, finish, usage = _take(body, model, finish, usage)
-    return Answer(model, usage, finish)
+            answer = _take(inner, answer)
+        answer = _take(body, answer)
+    return answer
 
 
-def _take(
-    body: dict[str, Any], model: str | None, finish: str | None, usage: Usage
-) -> tuple[str | None, str | None, Usage]:
+def _take(body: dict[str, Any], known: Answer) -> Answer:
+    """What `body` says, over what was `known` from earlier events."""
     said = body.get("model")
-    found = _finish_reason(body)
-    return (
-        said if isinstance(said, str) and said else model,
-        found or finish,
-        _usage(body.get("usage"), usage),
+    return Answer(
+        said if said and isinstance(said, str) else known.model,
+        _usage(body.get("usage"), known.usage),
+        _finish_reason(body) or known.finish_reason,
     )
 
 
@@ -121,7 +117,6 @@ def _text(value: object) -> str | None:
 
 
 def _usage(said: object, known: Usage) -> Usage:
-    """The counts in a `usage` object, over those known from earlier events."""
     if not isinstance(said, dict):
         return known
     if "prompt_tokens" in said or "completion_tokens" in said:
@@ -154,17 +149,15 @@ def _input_output(said: dict[str, Any], known: Usage) -> Usage:
     )
 
 
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
+def _first(value: int | None, other: int | None) -> int | None:
+    return other if value is None else value
 
 
 def _count(said: object, name: str) -> int | None:
     if not isinstance(said, dict):
         return None
     value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value < _MAX_COUNT else None
+    return value if type(value) is int and 0 <= value < _MAX_COUNT else None
 
 
 def _read_cut(payload: Payload) -> Answer:

@@ -66,9 +66,9 @@ class Digest:
             exchange.request.size,
             exchange.response.size,
             _short(exchange.body_user, MAX_NAME_CHARS),
-            None if exchange.body_metadata is None else dumps_text(exchange.body_metadata),
+            _json(exchange.body_metadata),
             *special_keys(metadata),
-            None if metadata is None else dumps_text(metadata),
+            _json(metadata),
         )
 
     def _cost_usd(self, exchange: Exchange, answer: Answer) -> float | None:
@@ -85,11 +85,9 @@ class Digest:
         if not self._keeps_bodies(exchange):
             return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
         request = _decoded(exchange.request, dict(exchange.request_headers))
+        limit = self._max_body_bytes
         return BodyRow(
-            request_headers,
-            response_headers,
-            *_stored_body(request, self._max_body_bytes),
-            *_stored_body(response, self._max_body_bytes),
+            request_headers, response_headers, *_stored_body(request, limit), *_stored_body(response, limit)
         )
 
     def _keeps_bodies(self, exchange: Exchange) -> bool:
@@ -131,6 +129,16 @@ def _stored_body(body: Decoded, limit: int) -> tuple[bytes | None, bytes | None,
     if payload.is_whole:
         return payload.head + payload.tail, None, body.encoding
     return payload.head, payload.tail, body.encoding
+
+
+def _json(value: object) -> str | None:
+    """As stored. What orjson cannot write, nesting of more than 250 levels, is in the stored body only."""
+    if value is None:
+        return None
+    try:
+        return dumps_text(value)
+    except TypeError:
+        return None
 
 
 def _short(text: str | None, limit: int) -> str | None:

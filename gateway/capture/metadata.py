@@ -25,6 +25,10 @@ def parse_metadata(value: bytes, source: str) -> dict[str, Any]:
         raise InvalidMetadata(f"{source}: not JSON ({error}); {_REMEDY}", param=source) from error
     if not isinstance(parsed, dict):
         raise InvalidMetadata(f"{source}: not a JSON object; {_REMEDY}", param=source)
+    try:
+        dumps(parsed)
+    except TypeError as error:
+        raise InvalidMetadata(f"{source}: nested too deeply to be kept; flatten it", param=source) from error
     return parsed
 
 

@@ -85,12 +85,11 @@ def _calculate(usage: Usage, key: tuple[str, str | None], at_ms: int) -> PriceCa
         output_tokens=usage.completion or 0,
     )
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    # A local server or a reseller is no provider the list knows; then the model's own name decides.
-    for url in (provider_url, None):
+    # A local server or a reseller is no provider the list knows; then the model's own name decides, and
+    # where that tells no provider, OpenAI's list, whose dialect is spoken here.
+    for where in ({"provider_api_url": provider_url}, {}, {"provider_id": "openai"}):
         try:
-            if url is None:
-                return calc_price(priced, model, genai_request_timestamp=at)
-            return calc_price(priced, model, provider_api_url=url, genai_request_timestamp=at)
+            return calc_price(priced, model, genai_request_timestamp=at, **where)
         except (LookupError, ValueError):
             continue
     return None

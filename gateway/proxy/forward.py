@@ -92,8 +92,10 @@ class Forwarder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         now_ns = self._clock_ns()
+        exchange_id = new_id(now_ns)
         recording = Recording(
-            id=new_id(now_ns),
+            id=exchange_id,
+            trace_id=exchange_id,
             started_ns=now_ns,
             started_at=perf_counter(),
             method=scope["method"],
@@ -153,11 +155,10 @@ class Forwarder:
         try:
             head = read_head(recording.method, recording.path, recording.request_headers)
         except GatewayError as error:
-            recording.trace_id = new_id(recording.started_ns)  # a refused request is recorded, too
-            if not isinstance(error, InvalidTraceId):
-                recording.trace_id = select_trace_id(dict(recording.request_headers)) or recording.trace_id
+            if not isinstance(error, InvalidTraceId):  # a refused request is recorded, too
+                recording.trace_id = select_trace_id(dict(recording.request_headers)) or recording.id
             raise
-        recording.trace_id = head.trace_id or new_id(recording.started_ns)
+        recording.trace_id = head.trace_id or recording.id
         recording.metadata = head.metadata
         recording.keep_bodies = head.keep_bodies
         return head

@@ -22,7 +22,8 @@ class Recording:
     path: str
     request_headers: Headers
     body_limit: int
-    trace_id: str = ""
+    trace_id: str
+    """The exchange's id until the request has said its own: without one it is a trace by itself."""
     metadata: dict[str, Any] | None = None
     keep_bodies: bool = True
     upstream: str | None = None

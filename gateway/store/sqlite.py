@@ -91,6 +91,8 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA journal_size_limit=67108864")
+    # Pages that many batches touch are then copied to the database file once in 16 MiB, not once in 4.
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
     connection.execute("PRAGMA cache_size=-8192")
     connection.execute("PRAGMA temp_store=MEMORY")
 

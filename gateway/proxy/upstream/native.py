@@ -163,8 +163,6 @@ class Connection(asyncio.Protocol):
         self._deadline = self._total_deadline = _NEVER
         self._chunks = []
         self._buffered = 0
-        if not self.reusable:
-            self._transport.abort()
         self._release(self)
 
     @property
