@@ -71,7 +71,10 @@ Sink = Callable[[Exchange], Awaitable[None]]
 
 
 class ExchangeRow(NamedTuple):
-    """An exchange as it is stored: the columns of `exchange`, in their order, without `seq`."""
+    """An exchange as it is stored: the columns of `exchange`, in their order, without `seq`.
+
+    `streamed` is 0 or 1: a bool costs Python's sqlite3 more than all other columns of its kind.
+    """
 
     id: str
     key_id: str
@@ -84,7 +87,7 @@ class ExchangeRow(NamedTuple):
     upstream: str | None
     requested_model: str | None
     answering_model: str | None
-    streamed: bool
+    streamed: int
     status: int
     error_kind: str | None
     error_message: str | None

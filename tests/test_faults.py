@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -92,7 +93,13 @@ def gateway(
     }
     routes = [{"models": [f"{name}-*"], "target": {"upstream": name}} for name in upstreams]
     config = {
-        "server": {"body_timeout_s": 0.5, "max_json_body_bytes": 100 * KIB, "max_upload_bytes": 300 * KIB},
+        "server": {
+            "head_timeout_s": 1,
+            "body_timeout_s": 0.5,
+            "max_head_bytes": 16 * KIB,
+            "max_json_body_bytes": 100 * KIB,
+            "max_upload_bytes": 300 * KIB,
+        },
         "upstreams": upstreams,
         "routes": [*routes, {"models": ["*"], "target": {"upstream": "plain"}}],
     }
@@ -662,6 +669,28 @@ def test_bad_metadata_gets_a_400(
     row = gateway.rows.the_exchange(answer.header("x-trace-id") or "", settle_s=0)
     assert row["error_kind"] == "invalid_metadata"
     assert answer.header("x-trace-id") == trace, "the trace id was fine"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("pieces", [1, 10], ids=["in one piece", "in pieces"])
+def test_a_head_over_the_limit_gets_a_431(client: RawClient, upstream: WireUpstream, pieces: int) -> None:
+    head = b"GET /v1/models HTTP/1.1\r\nhost: g\r\nx-long: " + b"x" * 17 * KIB + b"\r\n\r\n"
+    size = len(head) // pieces + 1
+    with contextlib.suppress(ConnectionError):  # it may be refused before it is sent
+        for start in range(0, len(head), size):
+            client.send(head[start : start + size])
+            threading.Event().wait(0.01)
+
+    answer = client.read_answer()
+    assert (answer.status, answer.header("connection")) == (431, "close")
+    assert "max_head_bytes" in error_of(answer)["message"]
+    assert upstream.requests == []
+
+
+def test_a_head_that_never_ends_has_its_connection_closed(client: RawClient, upstream: WireUpstream) -> None:
+    client.send(b"GET /v1/models HTTP/1.1\r\nhost: g\r\n")
+
+    assert client.ended()
     assert upstream.requests == []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,15 +36,14 @@ class Front:
         self._own = own
         self._clock_ns = clock_ns
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path: str = scope["path"]
         if "//" in path:
             scope = _without_doubled_slashes(scope)
             path = scope["path"]
         if path.startswith("/v1/") and path[4:].partition("/")[0] not in OWN_NOUNS:
-            await self._forward(scope, receive, send)
-        else:
-            await self._serve_own(scope, receive, send)
+            return self._forward(scope, receive, send)
+        return self._serve_own(scope, receive, send)
 
     async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id(self._clock_ns())

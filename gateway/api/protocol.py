@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.errors import error_body
 from gateway.config import schema
@@ -23,8 +23,33 @@ class HeadTooLarge(ClientError):
     code = "head_too_large"
 
 
+class HeldHead:
+    """Stands in for a transport from a response's head to the first bytes of its body.
+
+    uvicorn writes the two one after the other, two system calls and two packets; this writes them as one.
+    Everything else goes to the transport itself.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head:
+            self._head = data
+            return
+        self._cycle.transport = self._transport
+        self._transport.write(self._head + data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class GatewayProtocol(HttpToolsProtocol):
-    """Offers itself to the application as `scope["gateway.connection"]`.
+    """Offers itself to the application as `scope["gateway.connection"]`, the request as `"gateway.cycle"`.
 
     uvicorn waits for a request's head without a limit on its time or size; here both have one
     (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection
@@ -42,13 +67,11 @@ class GatewayProtocol(HttpToolsProtocol):
     # --- for the application ---
 
     @property
-    def input_ready(self) -> bool:
-        # Of pipelined requests this is the last one's; those before it have their bodies complete.
-        return self.cycle.message_event.is_set()
-
-    @property
     def is_stalled(self) -> bool:
         return self.flow.write_paused
+
+    def hold_head(self, cycle: RequestResponseCycle) -> None:
+        cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
     def close(self) -> None:
         self.transport.close()
@@ -105,6 +128,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        self.scope["gateway.cycle"] = self.cycle  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(ClientError(f"{msg} The gateway speaks HTTP/1.1; check what the client sends."))

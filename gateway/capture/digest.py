@@ -53,7 +53,7 @@ class Digest:
             exchange.upstream,
             _short(exchange.requested_model, MAX_NAME_CHARS),
             _short(answer.model, MAX_NAME_CHARS),
-            streamed,
+            int(streamed),
             exchange.status,
             exchange.error_kind,
             _short(exchange.error_message, MAX_ERROR_CHARS),

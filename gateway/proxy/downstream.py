@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.config import schema
 from gateway.errors import ClientGone, GatewayError, PayloadTooLarge, SlowClient
@@ -16,19 +16,21 @@ _MAX_LINGER_S = 5.0
 
 
 class Connection(Protocol):
-    """What the server's protocol offers beyond ASGI, in `scope["gateway.connection"]`."""
+    """What the server's protocol offers beyond ASGI, in `scope["gateway.connection"]`.
+
+    `scope["gateway.cycle"]` is uvicorn's state of one request and its response.
+    """
 
     on_lost: Callable[[], None] | None
     """Called when the client closes its connection."""
 
     @property
-    def input_ready(self) -> bool:
-        """Whether `receive` would return at once."""
-        ...
-
-    @property
     def is_stalled(self) -> bool:
         """Whether the client is not reading what was sent."""
+        ...
+
+    def hold_head(self, cycle: Any) -> None:
+        """Let the response's head of `cycle` leave together with the first bytes of its body."""
         ...
 
     def close(self) -> None:
@@ -47,6 +49,7 @@ class Downstream:
         self.started = False
         self.gone = False
         self._connection: Connection = scope["gateway.connection"]
+        self._cycle = scope["gateway.cycle"]
         self._receive = receive
         self._send = send
         self._limits = limits
@@ -120,7 +123,7 @@ class Downstream:
             yield piece
 
     async def _next(self) -> tuple[bytes, bool]:
-        if self._connection.input_ready:  # as for most requests; a timer costs more than looking
+        if self._cycle.message_event.is_set():  # as for most requests; a timer costs more than looking
             message = await self._receive()
         else:
             slow = self._loop.call_later(self._limits.body_timeout_s, self._too_slow)
@@ -146,18 +149,22 @@ class Downstream:
 
     # --- the answer ---
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
+        """Send the response's head; with `body_follows`, together with what the next `send` sends."""
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        if body_follows:
+            self._connection.hold_head(self._cycle)
+        return self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def send(self, body: bytes, *, more: bool) -> None:
+    def send(self, body: bytes, *, more: bool) -> Awaitable[None]:
         """Raises ClientGone (by interruption) for a client that does not read within the limit."""
-        if not self._connection.is_stalled:
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
-            return
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        return self._send_slowly(message) if self._connection.is_stalled else self._send(message)
+
+    async def _send_slowly(self, message: Message) -> None:
         stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)
         try:
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            await self._send(message)
         finally:
             stuck.cancel()
 

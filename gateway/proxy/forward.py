@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -132,7 +132,8 @@ class Forwarder:
 
     async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
         head = self._read_head(recording)
-        body, asked = await self._read_body(head, recording, downstream)
+        read_body = self._json_body if head.is_json else self._other_body
+        body, asked = await read_body(head, recording, downstream)
         recording.asked = asked
         upstream = self._upstreams[self._routes.choose(asked.model)]
         recording.upstream = upstream.name
@@ -165,11 +166,9 @@ class Forwarder:
 
     # --- the request's body ---
 
-    async def _read_body(
+    async def _other_body(
         self, head: Head, recording: Recording, downstream: Downstream
     ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
-        if head.is_json:
-            return await self._json_body(head, recording, downstream)
         if not head.has_body:
             return None, NOTHING_ASKED
         limit, setting = self._server.max_upload_bytes, "server.max_upload_bytes"
@@ -187,7 +186,7 @@ class Forwarder:
 
     async def _json_body(
         self, head: Head, recording: Recording, downstream: Downstream
-    ) -> tuple[bytes | None, Asked]:
+    ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
         limit, setting = self._server.max_json_body_bytes, "server.max_json_body_bytes"
         check_size(head.body_bytes or 0, limit, setting)
         body = await downstream.body(limit, setting) if head.has_body else b""
@@ -214,7 +213,7 @@ class Forwarder:
         last_event = LastEvent() if _is_event_stream(response) else None
         while not response.ended:
             if not downstream.started:
-                await downstream.start(response.status, headers)
+                await downstream.start(response.status, headers, body_follows=last_event is None)
             if last_event is not None and last_event.feed(chunk):
                 await self._relay_after_last_event(chunk, response, recording, downstream)
                 return
@@ -223,7 +222,7 @@ class Forwarder:
             captured.add(chunk)
         await self._record(recording, downstream)
         if not downstream.started:
-            await downstream.start(response.status, headers)
+            await downstream.start(response.status, headers, body_follows=bool(chunk))
         await downstream.send(chunk, more=False)
 
     async def _relay_after_last_event(
@@ -242,16 +241,16 @@ class Forwarder:
                 break  # everything that mattered has arrived
         await downstream.send(b"", more=False)
 
-    async def _record(self, recording: Recording, downstream: Downstream) -> None:
+    def _record(self, recording: Recording, downstream: Downstream) -> Awaitable[None]:
         """Hand the exchange over. From here on the client's going away changes nothing any more."""
         downstream.unwatch()
         if downstream.gone and recording.error is None:
             recording.error = ClientGone("the client went away; the answer was read to its end")
-        await self._commit(recording)
+        return self._commit(recording)
 
-    async def _commit(self, recording: Recording) -> None:
+    def _commit(self, recording: Recording) -> Awaitable[None]:
         recording.is_recorded = True
-        await self._sink(recording.finished(perf_counter()))
+        return self._sink(recording.finished(perf_counter()))
 
     # --- failures ---
 
@@ -276,7 +275,7 @@ class Forwarder:
         await self._commit(recording)
         if downstream.gone:
             return
-        await downstream.start(error.status, _error_headers(error, body, recording))
+        await downstream.start(error.status, _error_headers(error, body, recording), body_follows=True)
         await downstream.send(body, more=False)
 
     async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:

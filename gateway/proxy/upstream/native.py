@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         while not self._head_done:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._event()
 
     def _begin(self, request: UpstreamRequest, total_deadline: float) -> None:
         self._busy = True
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         sending = self._sending = self._loop.create_task(self._send_body(body, chunked=chunked))
         sending.add_done_callback(lambda _: self._wake())
         while not (sending.done() or self._head_done or self._error is not None):
-            await self._wait()
+            await self._event()
         if sending.done():
             sending.result()
 
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             while self._write_paused and not self._head_done and self._error is None:
                 self._expect_by("idle", self._limits.idle_timeout_s)
-                await self._wait()
+                await self._event()
             self._deadline = _NEVER
         if chunked:
             self._transport.write(b"0\r\n\r\n")
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._event()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._chunks = []
@@ -179,16 +179,15 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _event(self) -> asyncio.Future[None]:
+        """The next thing that happens on this connection."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, error: UpstreamError) -> None:
         if self._error is None and not self._complete:
@@ -250,9 +249,7 @@ class Connection(asyncio.Protocol):
             self._deadline = self._total_deadline = _NEVER
         elif self._head_done:
             self._expect_by("idle", self._limits.idle_timeout_s)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake()
 
     def _expects_data(self) -> bool:
         return self._busy and not self._complete
