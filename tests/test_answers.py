@@ -152,8 +152,9 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
-            ["choices", "delta", "message", "usage", "index", "tool_calls", "function", "content", "response", "type",
-             "model", "finish_reason", "content_block", "text", "arguments", "object", "status", "logprobs"]
+            ["choices", "delta", "message", "usage", "index", "tool_calls", "function", "content", "response",
+             "type", "model", "finish_reason", "content_block", "text", "arguments", "object", "status",
+             "logprobs"]
         ),
         inner,
         max_size=5,

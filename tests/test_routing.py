@@ -91,8 +91,9 @@ def test_a_request_keeps_its_headers_but_for_hop_by_hop_ours_and_replaced_ones()
 def test_a_response_keeps_its_headers_and_its_own_request_id_moves() -> None:
     ours = [(b"x-request-id", b"ours")]
     headers = [
-        (b"content-type", b"x"), (b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"connection", b"close, x-hop"),
-        (b"x-hop", b"1"), (b"transfer-encoding", b"chunked"), (b"x-request-id", b"theirs"), (b"content-length", b"0"),
+        (b"content-type", b"x"), (b"set-cookie", b"a"), (b"set-cookie", b"b"),
+        (b"connection", b"close, x-hop"), (b"x-hop", b"1"), (b"transfer-encoding", b"chunked"),
+        (b"x-request-id", b"theirs"), (b"content-length", b"0"),
     ]  # fmt: skip
     assert response_headers(headers, 200, ours) == [
         (b"content-type", b"x"), (b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"content-length", b"0"),

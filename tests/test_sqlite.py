@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sqlite3
 import time
@@ -131,8 +132,6 @@ async def test_a_thousand_writes_hold_up_no_read(tmp_path: Path) -> None:
     def slow(connection: Connection) -> None:
         connection.execute(insert(trace).values(ROW))
         time.sleep(0.3)
-
-    import asyncio
 
     writing = asyncio.create_task(database.write(slow))
     await asyncio.sleep(0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ BODIES = st.lists(st.tuples(LINES, ENDS), max_size=24).map(
 
 def split_at(body: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [body[start:end] for start, end in pairwise(edges)]
 
 
 @given(BODIES, st.lists(st.integers(0, 10_000), max_size=12))
@@ -79,7 +81,8 @@ def test_the_last_event_is_recognised_at_the_byte_that_completes_it(last: bytes)
 @given(st.sampled_from(LAST_EVENTS), st.lists(st.integers(0, 10_000), max_size=6))
 def test_the_last_event_is_recognised_in_any_split(last: bytes, cuts: list[int]) -> None:
     watcher = LastEvent()
-    assert any([watcher.feed(chunk) for chunk in split_at(b'data: {"a":1}\n\n' + last, cuts)])
+    recognised = [watcher.feed(chunk) for chunk in split_at(b'data: {"a":1}\n\n' + last, cuts)]
+    assert any(recognised)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ async def test_many_at_once_become_few_transactions_and_exact_traces(
     kept = query(tmp_path, "SELECT trace_id, exchange_count, error_count, prompt_tokens, cost_usd FROM trace")
     recomputed = query(
         tmp_path,
-        "SELECT trace_id, count(*), sum(status >= 400), sum(prompt_tokens), sum(cost_usd) FROM exchange GROUP BY 1",
+        "SELECT trace_id, count(*), sum(status >= 400), sum(prompt_tokens), sum(cost_usd)"
+        " FROM exchange GROUP BY 1",
     )
     assert [row[:4] for row in sorted(kept)] == [row[:4] for row in sorted(recomputed)]
     assert [row[4] for row in sorted(kept)] == pytest.approx([row[4] for row in sorted(recomputed)])

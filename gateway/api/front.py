@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 OWN_NOUNS = frozenset({"feedback", "traces", "logs"})
 """First path segments under /v1 that are ours; everything else under /v1 goes upstream."""
 
-_DOUBLED_SLASHES = re.compile(rb"/{2,}")
+_DOUBLED = re.compile(rb"/{2,}")
+_DOUBLED_AT_THE_START = re.compile(rb"^/+(?:v1/+)?")
 
 
 class Front:
@@ -38,12 +40,12 @@ class Front:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path: str = scope["path"]
-        if "//" in path:
-            scope = _without_doubled_slashes(scope)
+        if path.startswith(("//", "/v1//")):
+            scope = _joined(scope, _DOUBLED_AT_THE_START)
             path = scope["path"]
         if path.startswith("/v1/") and path[4:].partition("/")[0] not in OWN_NOUNS:
             return self._forward(scope, receive, send)
-        return self._serve_own(scope, receive, send)
+        return self._serve_own(_joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
 
     async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id(self._clock_ns())
@@ -79,10 +81,14 @@ async def _answer(error: GatewayError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _without_doubled_slashes(scope: Scope) -> Scope:
-    """Some SDKs join the base URL and the path as plain text; nobody means `/v1//feedback`."""
-    return {
-        **scope,
-        "path": re.sub("/{2,}", "/", scope["path"]),
-        "raw_path": _DOUBLED_SLASHES.sub(b"/", scope["raw_path"]),
-    }
+def _joined(scope: Scope, pattern: re.Pattern[bytes]) -> Scope:
+    """The scope of the path that was meant: some SDKs join the base URL and the path as plain text.
+
+    What lies behind `/v1/` on its way to an upstream is not ours to tidy.
+    """
+    raw_path = pattern.sub(_one_slash, scope["raw_path"])
+    return {**scope, "raw_path": raw_path, "path": unquote(raw_path.decode("ascii"))}
+
+
+def _one_slash(doubled: re.Match[bytes]) -> bytes:
+    return b"/v1/" if b"v1" in doubled[0] else b"/"

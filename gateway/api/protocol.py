@@ -62,6 +62,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._limits = limits
         self._in_head = True
         self._head_bytes = 0
+        self._partial_head_bytes = 0
         self._unserved: asyncio.TimerHandle | None = None
 
     # --- for the application ---
@@ -94,14 +95,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._unserved is None:
             self._arm()
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.max_head_bytes and not self.transport.is_closing():
-                self._refuse(
-                    HeadTooLarge(
-                        f"the request's line and headers have more than {self._limits.max_head_bytes} bytes "
-                        "(server.max_head_bytes); send less or raise the limit"
-                    )
-                )
+            self._partial_head_bytes += len(data)
+            if self._partial_head_bytes > self._limits.max_head_bytes and not self.transport.is_closing():
+                self._refuse(self._too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -125,13 +121,33 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
 
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._partial_head_bytes = 0
+        if self._head_bytes > self._limits.max_head_bytes:
+            raise self._too_large()  # through llhttp back to data_received, which refuses
         super().on_headers_complete()
         self.scope["gateway.cycle"] = self.cycle  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
+        if self._head_bytes > self._limits.max_head_bytes:
+            self._refuse(self._too_large())
+            return
         self._refuse(ClientError(f"{msg} The gateway speaks HTTP/1.1; check what the client sends."))
+
+    def _too_large(self) -> HeadTooLarge:
+        return HeadTooLarge(
+            f"the request's line and headers have more than {self._limits.max_head_bytes} bytes "
+            "(server.max_head_bytes); send less or raise the limit"
+        )
 
     def _refuse(self, error: ClientError) -> None:
         """Answer without an application: there is no request it could be given."""

@@ -33,15 +33,8 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer()
 
 _MAX_COUNT = 2**53
-# An event without any of these changes nothing below; most of a stream's events are passed over unparsed.
-_TELLING = (
-    b'"usage":{',
-    b'"usage": {',
-    b'"finish_reason":"',
-    b'"finish_reason": "',
-    b'"stop_reason":',
-    b'"response":{',
-)
+# An event without any of these changes nothing below.
+_TELLING = re.compile(rb'"(?:usage|response)" ?: ?{|_reason" ?: ?"')
 _MEMBER = re.compile(rb'"(usage|model|finish_reason)"\s*:\s*')
 
 
@@ -58,19 +51,27 @@ def read_json(payload: Payload) -> Answer:
 
 def read_events(payload: Payload) -> Answer:
     """The answer in an SSE body: usage from the last event that carries it."""
-    events = sse.parse(payload.head)
-    if not payload.is_whole or payload.tail:
+    pieces = _pieces(payload.head)
+    if payload.tail:
         # Of a cut stream the first event of the tail is a fragment; it does not parse and is passed over.
-        events += sse.parse(payload.tail)
-    return _merge(_telling(events))
+        pieces += _pieces(payload.tail)
+    return _merge(_telling(pieces))
 
 
-def _telling(events: list[sse.Event]) -> Iterable[Any]:
-    for index, event in enumerate(events):
-        data = event.data
-        if index == 0 or any(mark in data for mark in _TELLING):
+def _pieces(body: bytes) -> list[bytes]:
+    """The events of `body`, unparsed: a stream has hundreds and two or three of them tell anything."""
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return body.split(b"\n\n")
+
+
+def _telling(pieces: list[bytes]) -> Iterable[Any]:
+    for index, piece in enumerate(pieces):
+        if index and not _TELLING.search(piece):
+            continue
+        for event in sse.parse(piece):
             try:
-                yield loads(data)
+                yield loads(event.data)
             except ValueError:
                 continue
 

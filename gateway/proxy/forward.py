@@ -22,6 +22,7 @@ from gateway.errors import (
     ClientGone,
     GatewayError,
     InvalidTraceId,
+    MethodNotAllowed,
     ShuttingDown,
     SlowClient,
     UpstreamError,
@@ -315,6 +316,8 @@ def _is_plain_event_stream(recording: Recording) -> bool:
 
 def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allow).encode()))
     if error.status == 503:
         headers.append((b"retry-after", b"1"))
     if isinstance(error, SlowClient):

@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from gateway.capture.metadata import parse_metadata
-from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath
+from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath, MethodNotAllowed
 from gateway.ids import check_trace_id, trace_id_from_traceparent
 from gateway.jsonio import loads_lenient
 from gateway.records import Headers
@@ -20,7 +20,12 @@ _READ = frozenset(
         b"x-capture", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
     }
 )  # fmt: skip
-_DOT_SEGMENT = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
+_FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_SEPARATOR = rb"(?:/|\\|%2f|%5c)"  # what an upstream may take for one after decoding
+_DOT_SEGMENT = re.compile(
+    rb"(?:^|" + _SEPARATOR + rb")(?:\.|%2e){1,2}(?:" + _SEPARATOR + rb"|$)", re.IGNORECASE
+)
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 
 
@@ -58,7 +63,9 @@ def select_trace_id(headers: dict[bytes, bytes]) -> str | None:
 
 
 def read_head(method: str, path: str, headers: Headers) -> Head:
-    """Raises InvalidTraceId, InvalidMetadata, InvalidHeader."""
+    """Raises InvalidTraceId, InvalidMetadata, InvalidHeader, MethodNotAllowed."""
+    if method in _NOT_FORWARDED:
+        raise MethodNotAllowed(f"{method} is not forwarded; use {', '.join(_FORWARDED)}", allow=_FORWARDED)
     found = {name: value for name, value in headers if name in _READ}
     length = found.get(b"content-length")
     has_body = length is not None or b"transfer-encoding" in found
@@ -134,8 +141,8 @@ def form_model(start: bytes) -> str | None:
 def upstream_target(base_path: bytes, raw_path: bytes, query: bytes) -> bytes:
     """The request target: `/v1` of the gateway is the upstream's base URL. Raises InvalidPath.
 
-    Dot segments are refused: with the gateway's own key, `/v1/../admin` would lead out of what was
-    configured.
+    Dot segments are refused, encoded ones and encoded separators too: with the gateway's own key,
+    `/v1/../admin` would lead out of what was configured.
     """
     rest = raw_path[3:]
     if b"." in rest or b"%2" in rest:

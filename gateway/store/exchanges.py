@@ -86,8 +86,8 @@ def _insert_present(connection: sqlite3.Connection, table: Table, rows: Iterable
     """Insert `rows`, naming only the columns that have a value.
 
     Python's sqlite3 asks its adapters about every value that is not exactly an int, float, str or bytearray,
-    and that takes longer than storing it. An exchange is half None, and exchanges of one kind are so in the same
-    places.
+    and that takes longer than storing it. An exchange is half None, and exchanges of one kind
+    are so in the same places.
     """
     alike: dict[bytes, list[list[Any]]] = {}
     for row in rows:

@@ -63,8 +63,7 @@ class HttpxTransport:
             self._url.copy_with(raw_path=request.target),
             headers=[(b"host", self._url.netloc), *_stripped(request.headers), *_length(request)],
             stream=_Body(request.body),
-            # httpx would quote the target anew; httpcore takes it as it is from this extension.
-            extensions={"timeout": timeouts, "trace": attempt.trace, "target": request.target},
+            extensions={"timeout": timeouts, "trace": attempt.trace, **self._verbatim(request)},
         )
         sent = asyncio.get_running_loop().time()
         first_byte_deadline = sent + settings.connect_timeout_s + settings.first_byte_timeout_s
@@ -81,6 +80,13 @@ class HttpxTransport:
             raise self._translate(error) from error
         response.request = outgoing
         return HttpxResponse(self._name, settings, response, total_deadline)
+
+    def _verbatim(self, request: UpstreamRequest) -> dict[str, bytes]:
+        """httpx quotes the target anew; httpcore takes it as it is from this extension.
+
+        Not on the way through a proxy, whose requests have a target of their own, the whole URL.
+        """
+        return {} if self._settings.proxy else {"target": request.target}
 
     def _translate(self, error: httpx.TransportError) -> UpstreamError:
         reason = str(error) or type(error).__name__

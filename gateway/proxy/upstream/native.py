@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._bodiless = False
         self._sent = True
         self._sending: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._read_paused = False
         self._write_paused = False
         self._head_bytes = 0
@@ -117,10 +118,12 @@ class Connection(asyncio.Protocol):
                 return  # answered early, a 413 say: the rest is of no use, and the connection neither
             if piece:
                 self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            while self._write_paused and not self._head_done and self._error is None:
+            if self._write_paused and not self._head_done and self._error is None:
                 self._expect_by("idle", self._limits.idle_timeout_s)
-                await self._event()
-            self._deadline = _NEVER
+                self._room = self._loop.create_future()
+                await self._room
+            if not self._head_done:
+                self._deadline = _NEVER  # it is the client's turn; how long that may take is its own limit
         if chunked:
             self._transport.write(b"0\r\n\r\n")
         self._sent = True
@@ -270,7 +273,12 @@ class Connection(asyncio.Protocol):
         if self._busy and not self._complete and self._error is None:
             self._end_by_close(exc)
         self._write_paused = False
+        self._make_room()
         self._wake()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def _end_by_close(self, exc: Exception | None) -> None:
         if self._head_done and exc is None and self._until_close():
@@ -295,7 +303,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._wake()
+        self._make_room()
 
     # --- llhttp ---
 
