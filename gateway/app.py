@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
@@ -82,7 +83,12 @@ class Gateway:
     @classmethod
     async def open(cls, settings: schema.Settings) -> Gateway:
         """Raises StoreUnavailable."""
-        return cls(settings, await SqliteDatabase.open(settings.store))
+        gateway = cls(settings, await SqliteDatabase.open(settings.store))
+        # What was loaded so far stays: without this every full collection would walk it all again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
+        return gateway
 
     def _own_endpoints(self) -> ASGIApp:
         feedback = FeedbackService(
@@ -162,7 +168,7 @@ def upstream_of(name: str, settings: schema.Upstream, via: Transport) -> Upstrea
 
 
 class Application:
-    """The ASGI application: opens the gateway at start-up, closes it at shutdown."""
+    """The ASGI application of a worker process: opens the gateway at start-up, closes it at shutdown."""
 
     def __init__(self, settings: schema.Settings) -> None:
         self._settings = settings
@@ -182,10 +188,6 @@ class Application:
         except GatewayError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
-        # What was loaded so far stays: without this every full collection would walk it all again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._gateway.close()
@@ -200,13 +202,12 @@ def worker() -> Application:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, saying where it listens, and leaving with 0 after a signal asked it to stop."""
+    """uvicorn's server, saying that it serves, and leaving with 0 after a signal asked it to stop."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            logger.info("gateway: serving http://%s:%d/v1 (stop with Ctrl+C)", _bracketed(host), port)
+        for listening in sockets or ():
+            logger.info("gateway: serving %s (stop with Ctrl+C)", _url(listening))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -215,48 +216,57 @@ class Server(uvicorn.Server):
             self._captured_signals.clear()  # raised again, they would become the exit status
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _listen(server: schema.Server) -> socket.socket:
+    """A socket bound to the configured address. Raises ConfigError."""
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found)  # IPv4 before IPv6 where a name has both
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            [f"server.port: cannot listen on {server.host}:{server.port}: {reason}; try another --port"]
+        ) from error
+    listening.set_inheritable(True)
+    return listening
 
 
 def serve(source: ConfigSource) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError for settings that turn out unusable."""
     settings = source.load(os.environ)
     configure(settings.server.log_level)
-    asyncio.run(_try_store(settings))
-    server = settings.server
-    config = uvicorn.Config(
-        "gateway.app:worker" if server.workers > 1 else Application(settings),
-        factory=server.workers > 1,
-        host=server.host,
-        port=server.port,
-        workers=server.workers,
-        http=partial(GatewayProtocol, limits=server),  # type: ignore[arg-type]
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=2048,
-        timeout_keep_alive=server.keep_alive_s,  # type: ignore[arg-type]
-        timeout_graceful_shutdown=server.shutdown_grace_s,  # type: ignore[arg-type]
-    )
-    if server.workers > 1:
-        os.environ.update(source.to_env())
-        sock = config.bind_socket()
-        logger.info(
-            "gateway: serving http://%s:%d/v1 with %d workers",
-            server.host,
-            sock.getsockname()[1],
-            server.workers,
-        )
-        Multiprocess(config, sockets=[sock]).run()
+    listening = _listen(settings.server)
+    if settings.server.workers == 1:
+        uvloop.run(_serve_alone(settings, listening))
     else:
-        Server(config).run()
+        uvloop.run(_try_store(settings))
+        os.environ.update(source.to_env())
+        _serve_with_workers(settings, listening)
+
+
+async def _serve_alone(settings: schema.Settings, listening: socket.socket) -> None:
+    try:
+        gateway = await Gateway.open(settings)
+    except StoreUnavailable as error:
+        raise ConfigError([error.message]) from error
+    try:
+        await Server(_uvicorn_config(gateway.app, settings.server, lifespan="off")).serve([listening])
+    finally:
+        await gateway.close()
+
+
+def _serve_with_workers(settings: schema.Settings, listening: socket.socket) -> None:
+    config = _uvicorn_config("gateway.app:worker", settings.server, factory=True, lifespan="on")
+    workers = settings.server.workers
+    logger.info("gateway: serving %s with %d workers (stop with Ctrl+C)", _url(listening), workers)
+    Multiprocess(config, sockets=[listening]).run()
 
 
 async def _try_store(settings: schema.Settings) -> None:
@@ -266,3 +276,25 @@ async def _try_store(settings: schema.Settings) -> None:
     except StoreUnavailable as error:
         raise ConfigError([error.message]) from error
     await database.close()
+
+
+def _uvicorn_config(app: Any, server: schema.Server, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=server.host,
+        port=server.port,
+        workers=server.workers,
+        http=partial(GatewayProtocol, limits=server),  # type: ignore[arg-type]
+        loop="uvloop",
+        ws="none",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=server.keep_alive_s,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=server.shutdown_grace_s,  # type: ignore[arg-type]
+        **more,
+    )

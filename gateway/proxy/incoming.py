@@ -24,7 +24,7 @@ _NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
 _FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SEPARATOR = rb"(?:/|\\|%2f|%5c)"  # what an upstream may take for one after decoding
 _DOT_SEGMENT = re.compile(
-    rb"(?:^|" + _SEPARATOR + rb")(?:\.|%2e){1,2}(?:" + _SEPARATOR + rb"|$)", re.IGNORECASE
+    rb"(?:^|" + _SEPARATOR + rb")(?:\.|%2e){1,2}(?:;[^/]*)?(?:" + _SEPARATOR + rb"|$)", re.IGNORECASE
 )
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 

@@ -87,6 +87,15 @@ def work_on(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
+def _try_to_open(location: str) -> None:
+    """Raises sqlite3.Error, here and not in aiosqlite, whose thread would go on talking to a closed loop."""
+    connection = sqlite3.connect(location, uri=True)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    finally:
+        connection.close()
+
+
 def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL")
@@ -114,6 +123,7 @@ class SqliteDatabase:
         sessions: list[Session] = []
         try:
             location = locate(settings.url)
+            await asyncio.to_thread(_try_to_open, location)
             while len(sessions) < 1 + READERS:
                 sessions.append(await Session.open(location, settings))
             await sessions[0].run_core(migrate)

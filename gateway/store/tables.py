@@ -172,7 +172,7 @@ Index("ix_trace_score_value", trace_score.c.value, trace_score.c.key_id)
 
 def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
     """An index of the rows that fulfil `where`; the others cost it nothing."""
-    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    Index(name, *columns, sqlite_where=where)
 
 
 _partial_index(

@@ -55,28 +55,24 @@ def upgrade() -> None:
             ["key_id", "meta_environment", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_environment IS NOT NULL"),
-            postgresql_where=sa.text("meta_environment IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_organisation",
             ["key_id", "meta_organisation", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_organisation IS NOT NULL"),
-            postgresql_where=sa.text("meta_organisation IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_prompt",
             ["key_id", "meta_prompt", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_prompt IS NOT NULL"),
-            postgresql_where=sa.text("meta_prompt IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_meta_user",
             ["key_id", "meta_user", "trace_id"],
             unique=False,
             sqlite_where=sa.text("meta_user IS NOT NULL"),
-            postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_trace", ["key_id", "trace_id", "started_at_ms", "seq"], unique=False
@@ -87,14 +83,12 @@ def upgrade() -> None:
             ["key_id", "started_at_ms", "seq"],
             unique=False,
             sqlite_where=sa.text("status >= 400 OR error_kind IS NOT NULL"),
-            postgresql_where=sa.text("status >= 400 OR error_kind IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_exchange_failed_status",
             ["key_id", "status", "trace_id"],
             unique=False,
             sqlite_where=sa.text("status >= 400"),
-            postgresql_where=sa.text("status >= 400"),
         )
 
     op.create_table(
@@ -139,35 +133,30 @@ def upgrade() -> None:
             ["key_id", "meta_environment"],
             unique=False,
             sqlite_where=sa.text("meta_environment IS NOT NULL"),
-            postgresql_where=sa.text("meta_environment IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_feedback_meta_organisation",
             ["key_id", "meta_organisation"],
             unique=False,
             sqlite_where=sa.text("meta_organisation IS NOT NULL"),
-            postgresql_where=sa.text("meta_organisation IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_feedback_meta_prompt",
             ["key_id", "meta_prompt"],
             unique=False,
             sqlite_where=sa.text("meta_prompt IS NOT NULL"),
-            postgresql_where=sa.text("meta_prompt IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_feedback_meta_user",
             ["key_id", "meta_user"],
             unique=False,
             sqlite_where=sa.text("meta_user IS NOT NULL"),
-            postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_feedback_created_at",
             ["key_id", "created_at_ms", "seq"],
             unique=False,
             sqlite_where=sa.text("retracted_at_ms IS NULL"),
-            postgresql_where=sa.text("retracted_at_ms IS NULL"),
         )
 
     op.create_table(
@@ -219,21 +208,18 @@ def upgrade() -> None:
             ["key_id", "weighted_mean"],
             unique=False,
             sqlite_where=sa.text("weighted_mean IS NOT NULL"),
-            postgresql_where=sa.text("weighted_mean IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_trace_failed",
             ["key_id", "first_at_ms", "seq"],
             unique=False,
             sqlite_where=sa.text("error_count > 0"),
-            postgresql_where=sa.text("error_count > 0"),
         )
         batch_op.create_index(
             "ix_trace_with_feedback",
             ["key_id", "first_at_ms", "seq"],
             unique=False,
             sqlite_where=sa.text("feedback_count > 0"),
-            postgresql_where=sa.text("feedback_count > 0"),
         )
 
     op.create_table(
@@ -271,7 +257,6 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_trace_weighted_mean",
             sqlite_where=sa.text("weighted_mean IS NOT NULL"),
-            postgresql_where=sa.text("weighted_mean IS NOT NULL"),
         )
         batch_op.drop_index("ix_trace_first_at")
 
@@ -288,22 +273,18 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_feedback_meta_user",
             sqlite_where=sa.text("meta_user IS NOT NULL"),
-            postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_feedback_meta_prompt",
             sqlite_where=sa.text("meta_prompt IS NOT NULL"),
-            postgresql_where=sa.text("meta_prompt IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_feedback_meta_organisation",
             sqlite_where=sa.text("meta_organisation IS NOT NULL"),
-            postgresql_where=sa.text("meta_organisation IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_feedback_meta_environment",
             sqlite_where=sa.text("meta_environment IS NOT NULL"),
-            postgresql_where=sa.text("meta_environment IS NOT NULL"),
         )
 
     op.drop_table("feedback")
@@ -313,22 +294,18 @@ def downgrade() -> None:
         batch_op.drop_index(
             "ix_exchange_meta_user",
             sqlite_where=sa.text("meta_user IS NOT NULL"),
-            postgresql_where=sa.text("meta_user IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_exchange_meta_prompt",
             sqlite_where=sa.text("meta_prompt IS NOT NULL"),
-            postgresql_where=sa.text("meta_prompt IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_exchange_meta_organisation",
             sqlite_where=sa.text("meta_organisation IS NOT NULL"),
-            postgresql_where=sa.text("meta_organisation IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_exchange_meta_environment",
             sqlite_where=sa.text("meta_environment IS NOT NULL"),
-            postgresql_where=sa.text("meta_environment IS NOT NULL"),
         )
 
     op.drop_table("exchange")
