@@ -74,6 +74,16 @@ class GatewayProtocol(HttpToolsProtocol):
     def hold_head(self, cycle: RequestResponseCycle) -> None:
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
+    def write_chunk(self, cycle: RequestResponseCycle, data: bytes) -> None:
+        # What uvicorn's `send` does for such a chunk, less the message and the coroutine around it.
+        if cycle.disconnected:
+            return
+        if cycle.chunked_encoding:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        else:
+            cycle.expected_content_length -= len(data)
+        cycle.transport.write(data)
+
     def close(self) -> None:
         self.transport.close()
 

@@ -33,6 +33,10 @@ class Connection(Protocol):
         """Let the response's head of `cycle` leave together with the first bytes of its body."""
         ...
 
+    def write_chunk(self, cycle: Any, data: bytes) -> None:
+        """Write bytes of the response's body, not its last, to a client that is not stalled."""
+        ...
+
     def close(self) -> None:
         """Close after what was written is sent."""
         ...
@@ -160,6 +164,14 @@ class Downstream:
         """Raises ClientGone (by interruption) for a client that does not read within the limit."""
         message = {"type": "http.response.body", "body": body, "more_body": more}
         return self._send_slowly(message) if self._connection.is_stalled else self._send(message)
+
+    @property
+    def is_stalled(self) -> bool:
+        return self._connection.is_stalled
+
+    def send_now(self, chunk: bytes) -> None:
+        """Send a chunk that is not the last to a client that is not stalled."""
+        self._connection.write_chunk(self._cycle, chunk)
 
     async def _send_slowly(self, message: Message) -> None:
         stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)

@@ -212,6 +212,15 @@ class Forwarder:
         recording.first_byte_at = perf_counter()
         captured.add(chunk)
         last_event = LastEvent() if _is_event_stream(response) else None
+
+        def take(chunk: bytes) -> bool:
+            # A stream's last event waits for the commit, so it is declined and comes back below.
+            if downstream.is_stalled or (last_event is not None and last_event.feed(chunk)):
+                return False
+            captured.add(chunk)
+            downstream.send_now(chunk)
+            return True
+
         while not response.ended:
             if not downstream.started:
                 await downstream.start(response.status, headers, body_follows=last_event is None)
@@ -219,7 +228,7 @@ class Forwarder:
                 await self._relay_after_last_event(chunk, response, recording, downstream)
                 return
             await downstream.send(chunk, more=True)
-            chunk = await response.read()
+            chunk = await response.pass_on(take)
             captured.add(chunk)
         await self._record(recording, downstream)
         if not downstream.started:

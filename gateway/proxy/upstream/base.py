@@ -5,7 +5,7 @@ Both implementations, `native` and `httpx`, pass the same tests at the wire. Err
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
 from gateway.records import Headers
@@ -30,6 +30,10 @@ class UpstreamRequest(NamedTuple):
         return self.body is None or isinstance(self.body, bytes)
 
 
+Take = Callable[[bytes], bool]
+"""Takes a chunk and returns True, or declines it and returns False. Does not raise and does not wait."""
+
+
 class UpstreamResponse(Protocol):
     """An answer whose head has arrived. Whoever opened it closes it, exactly once."""
 
@@ -52,6 +56,14 @@ class UpstreamResponse(Protocol):
 
         Raises UpstreamAborted, or UpstreamTimeout for the idle and the total limit, once what arrived before
         has been read.
+        """
+        ...
+
+    async def pass_on(self, take: Take) -> bytes:
+        """Hand what arrives to `take` as it arrives; return what it declines, or what the answer ends with.
+
+        Saves a stream's chunks the way through the event loop to a waiting task. The bytes that complete an
+        answer are never handed to `take`. Raises as `read` does.
         """
         ...
 

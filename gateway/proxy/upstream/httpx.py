@@ -16,7 +16,7 @@ import httpx
 
 from gateway.config import schema
 from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
-from gateway.proxy.upstream.base import UpstreamRequest
+from gateway.proxy.upstream.base import Take, UpstreamRequest
 from gateway.proxy.upstream.native import timed_out
 from gateway.proxy.upstream.pool import tls_context
 from gateway.records import Headers
@@ -148,6 +148,12 @@ class HttpxResponse:
             self._left -= len(chunk)
         self._ended = not chunk or self._left == 0
         return chunk
+
+    async def pass_on(self, take: Take) -> bytes:
+        while True:
+            chunk = await self.read()
+            if self._ended or not take(chunk):
+                return chunk
 
     async def close(self) -> None:
         if self._ended:

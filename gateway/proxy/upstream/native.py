@@ -14,7 +14,7 @@ import httptools
 
 from gateway.config import schema
 from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamError, UpstreamTimeout
-from gateway.proxy.upstream.base import UpstreamRequest
+from gateway.proxy.upstream.base import Take, UpstreamRequest
 from gateway.records import Headers
 
 MAX_HEAD_BYTES = 256 * 1024
@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._sent = True
         self._sending: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         self._read_paused = False
         self._write_paused = False
         self._head_bytes = 0
@@ -157,6 +158,26 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
+    async def pass_on(self, take: Take) -> bytes:
+        self._take = take
+        try:
+            while not self.ready:
+                await self._event()
+        finally:
+            self._take = None
+        return await self.read()
+
+    def _taken(self) -> bool:
+        """Whether what has arrived went straight on, so that nobody needs to be woken for it."""
+        if self._take is None or self._complete or self._error is not None or not self._chunks:
+            return False
+        chunks = self._chunks
+        if not self._take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
+            return False
+        self._chunks = []
+        self._buffered = 0
+        return True
+
     async def close(self) -> None:
         if self._sending is not None:
             self._sending.cancel()
@@ -252,7 +273,8 @@ class Connection(asyncio.Protocol):
             self._deadline = self._total_deadline = _NEVER
         elif self._head_done:
             self._expect_by("idle", self._limits.idle_timeout_s)
-        self._wake()
+        if not self._taken():
+            self._wake()
 
     def _expects_data(self) -> bool:
         return self._busy and not self._complete
