@@ -85,6 +85,26 @@ def test_the_last_event_is_recognised_in_any_split(last: bytes, cuts: list[int])
     assert any(recognised)
 
 
+STREAM_PIECES = st.sampled_from(
+    [
+        b'data: {"a":1}\n\n', b"data: [DONE]\n\n", b"data: [DO", b"NE]\n\n", b"\n", b"\r\n", b"data: ",
+        b"[DONE]", b": c\n\n", b"event: message_stop\n", b"event: ping\n", b"data: {}\n\n", b"x", b"ev",
+        b"ent: response.completed\r\n", b"\r\r",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(STREAM_PIECES, max_size=14), st.lists(st.integers(0, 10_000), max_size=10))
+def test_the_quick_look_finds_what_a_search_of_everything_finds(pieces: list[bytes], cuts: list[int]) -> None:
+    chunks = [chunk for chunk in split_at(b"".join(pieces), cuts) if chunk]
+    watcher = LastEvent()
+    seen = b"\n"
+    for chunk in chunks:
+        seen += chunk
+        ends = seen.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        assert watcher.feed(chunk) == (sse._LAST_EVENT.search(seen) is not None and ends)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -15,6 +15,7 @@ _LAST_EVENT = re.compile(
     rb"[\r\n](?:data: ?\[DONE\]|event: ?(?:response\.(?:completed|failed|incomplete)|message_stop)[\r\n])"
 )
 _LONGEST_MARK = 40
+_LINE_START = b"\n"
 
 
 class Event(NamedTuple):
@@ -89,15 +90,19 @@ class LastEvent:
     __slots__ = ("_begun", "_carry")
 
     def __init__(self) -> None:
-        self._carry = b"\n"
+        self._carry = _LINE_START
         self._begun = False
 
     def feed(self, chunk: bytes) -> bool:
+        if self._carry is _LINE_START and not (self._begun or b"DONE]" in chunk or b"event" in chunk):
+            # The usual chunk of whole events, none of them the last: told by two looks, without the search.
+            if not chunk.endswith(b"\n\n"):
+                self._carry = (_LINE_START + chunk)[-_LONGEST_MARK:]
+            return False
         window = self._carry + chunk
-        # The search costs ten times what looking for a part of it does.
-        if not self._begun and (b"DONE]" in window or b"event" in window):
+        if not self._begun:
             self._begun = _LAST_EVENT.search(window) is not None
-        self._carry = window[-_LONGEST_MARK:]
+        self._carry = _LINE_START if window.endswith(b"\n\n") else window[-_LONGEST_MARK:]
         return self._begun and window.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
 

@@ -226,7 +226,8 @@ class Connection(asyncio.Protocol):
     def _expect_by(self, limit: str, seconds: float) -> None:
         self._limit = limit
         self._deadline = self._loop.time() + seconds
-        self._arm()
+        if self._timer_due > self._deadline:
+            self._arm()
 
     def _arm(self) -> None:
         due = min(self._deadline, self._total_deadline)
@@ -239,6 +240,7 @@ class Connection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._timer_due = _NEVER
         due = min(self._deadline, self._total_deadline)
         if due == _NEVER or self._lost:
             return
