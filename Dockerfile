@@ -5,8 +5,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
 RUN python -m venv /opt/gateway \
-    && /opt/gateway/bin/pip install --no-cache-dir . \
-    && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib
+    && /opt/gateway/bin/pip install --no-cache-dir .
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="feedback-gateway" \
