@@ -97,15 +97,15 @@ class Downstream:
         """The whole body. Raises PayloadTooLarge, SlowClient (by interruption), ClientGone."""
         piece, more = await self._next()
         if not more:
-            self._check_size(len(piece), limit, setting)
+            check_size(len(piece), limit, setting)
             return piece
         pieces, size = [piece], len(piece)
         while more:
-            self._check_size(size, limit, setting)
+            check_size(size, limit, setting)
             piece, more = await self._next()
             pieces.append(piece)
             size += len(piece)
-        self._check_size(size, limit, setting)
+        check_size(size, limit, setting)
         return b"".join(pieces)
 
     async def start_of_body(self, at_least: int) -> tuple[bytes, bool]:
@@ -123,7 +123,7 @@ class Downstream:
         while more:
             piece, more = await self._next()
             size += len(piece)
-            self._check_size(size, limit, setting)
+            check_size(size, limit, setting)
             yield piece
 
     async def _next(self) -> tuple[bytes, bool]:
@@ -147,9 +147,6 @@ class Downstream:
                 "(server.body_timeout_s); send it faster or raise the limit"
             )
         )
-
-    def _check_size(self, size: int, limit: int, setting: str) -> None:
-        check_size(size, limit, setting)
 
     # --- the answer ---
 

@@ -23,10 +23,6 @@ class RouteTable:
             for pattern in route.models
         ]
 
-    @property
-    def needs_model(self) -> bool:
-        return self._only is None
-
     def choose(self, model: str | None) -> str:
         """The upstream's name. A request without a model is matched by `"*"` alone. Raises NoRoute."""
         if self._only is not None:

@@ -130,10 +130,6 @@ class Connection(asyncio.Protocol):
         self._sent = True
 
     @property
-    def began(self) -> bool:
-        return self._began
-
-    @property
     def ready(self) -> bool:
         return bool(self._chunks) or self._complete or self._error is not None
 
@@ -181,7 +177,8 @@ class Connection(asyncio.Protocol):
     async def close(self) -> None:
         if self._sending is not None:
             self._sending.cancel()
-            await asyncio.wait([self._sending])
+            # Whatever became of an upload that was answered before its end, nobody waits for it any more.
+            await asyncio.gather(self._sending, return_exceptions=True)
             self._sending = None
         self._busy = False
         self._deadline = self._total_deadline = _NEVER
