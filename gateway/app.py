@@ -243,19 +243,19 @@ def serve(source: ConfigSource) -> None:
     settings = source.load(os.environ)
     configure(settings.server.log_level)
     listening = _listen(settings.server)
-    if settings.server.workers == 1:
-        uvloop.run(_serve_alone(settings, listening))
-    else:
+    try:
+        if settings.server.workers == 1:
+            uvloop.run(_serve_alone(settings, listening))
+            return
         uvloop.run(_try_store(settings))
-        os.environ.update(source.to_env())
-        _serve_with_workers(settings, listening)
+    except StoreUnavailable as error:
+        raise ConfigError([error.message]) from error
+    os.environ.update(source.to_env())
+    _serve_with_workers(settings, listening)
 
 
 async def _serve_alone(settings: schema.Settings, listening: socket.socket) -> None:
-    try:
-        gateway = await Gateway.open(settings)
-    except StoreUnavailable as error:
-        raise ConfigError([error.message]) from error
+    gateway = await Gateway.open(settings)
     try:
         await Server(_uvicorn_config(gateway.app, settings.server, lifespan="off")).serve([listening])
     finally:
@@ -271,10 +271,7 @@ def _serve_with_workers(settings: schema.Settings, listening: socket.socket) -> 
 
 async def _try_store(settings: schema.Settings) -> None:
     """Open the store before anything listens: a bad path stops the start, workers find it migrated."""
-    try:
-        database = await SqliteDatabase.open(settings.store)
-    except StoreUnavailable as error:
-        raise ConfigError([error.message]) from error
+    database = await SqliteDatabase.open(settings.store)
     await database.close()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import Process, RunningGateway, WireUpstream, free_port, run_gateway, run_module
+from tests.harness import Process, RawClient, RunningGateway, WireUpstream, free_port, run_gateway, run_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,13 @@ def gateway(fake_openai: Process) -> Iterator[RunningGateway]:
     """A gateway in front of the fake OpenAI upstream. One a module: tests keep apart by their trace ids."""
     with run_gateway(upstream=f"{fake_openai.url}/v1") as running:
         yield running
+
+
+@pytest.fixture
+def client(gateway: RunningGateway) -> Iterator[RawClient]:
+    """A client whose every byte the test decides, connected to the gateway."""
+    with RawClient(gateway.port) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -113,12 +113,6 @@ def upstream(wire: WireUpstream) -> WireUpstream:
     return wire
 
 
-@pytest.fixture
-def client(gateway: RunningGateway) -> Iterator[RawClient]:
-    with RawClient(gateway.port) as connection:
-        yield connection
-
-
 def ask(client: RawClient, trace: str, *, model: str = "m", stream: bool = False) -> None:
     body = json.dumps({"model": model, "messages": [], "stream": stream}).encode()
     client.post(CHAT, body, JSON, f"x-trace-id: {trace}")

@@ -57,12 +57,6 @@ def upstream(wire: WireUpstream) -> WireUpstream:
     return wire
 
 
-@pytest.fixture
-def client(gateway: RunningGateway) -> Iterator[RawClient]:
-    with RawClient(gateway.port) as connection:
-        yield connection
-
-
 def ok(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """A whole answer with a counted body."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]

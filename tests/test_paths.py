@@ -34,12 +34,6 @@ def upstream(wire: WireUpstream) -> WireUpstream:
     return wire
 
 
-@pytest.fixture
-def client(gateway: RunningGateway) -> Iterator[RawClient]:
-    with RawClient(gateway.port) as connection:
-        yield connection
-
-
 def error_of(answer: Answer) -> dict[str, Any]:
     assert answer.header("content-type") == "application/json"
     error: dict[str, Any] = answer.json()["error"]

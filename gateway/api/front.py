@@ -12,9 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.errors import error_body
+from gateway.api.resource import openai_error
 from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.proxy.forward import INTERNAL_MESSAGE
@@ -66,19 +67,13 @@ class Front:
                 ids = own_headers(trace_id, request_id)
             await self._own(scope, receive, send_with_ids)
         except GatewayError as error:
-            await _answer(error, send_with_ids)
+            await openai_error(error, Request(scope))(scope, receive, send_with_ids)
         except Exception:
             logger.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
             if started:
                 raise
-            await _answer(GatewayError(INTERNAL_MESSAGE), send_with_ids)
-
-
-async def _answer(error: GatewayError, send: Send) -> None:
-    body = error_body(error)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+            internal = openai_error(GatewayError(INTERNAL_MESSAGE), Request(scope))
+            await internal(scope, receive, send_with_ids)
 
 
 def _joined(scope: Scope, pattern: re.Pattern[bytes]) -> Scope:

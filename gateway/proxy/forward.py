@@ -211,7 +211,7 @@ class Forwarder:
         chunk = await response.read()
         recording.first_byte_at = perf_counter()
         captured.add(chunk)
-        last_event = LastEvent() if _is_event_stream(response) else None
+        last_event = LastEvent() if _is_event_stream(response.headers) else None
 
         def take(chunk: bytes) -> bool:
             # A stream's last event waits for the commit, so it is declined and comes back below.
@@ -267,9 +267,7 @@ class Forwarder:
     async def _fail(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         """The one place where an exchange ends badly: one row, and what the client can still be told."""
         downstream.unwatch()
-        if (
-            recording.is_recorded
-        ):  # the client stopped reading, or we are stopping, after everything was stored
+        if recording.is_recorded:  # and only then did the client stop reading, or do we stop
             await downstream.break_off()
             return
         recording.error = error
@@ -290,8 +288,10 @@ class Forwarder:
 
     async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         notice = b""
-        captured = recording.response
-        if captured is not None and isinstance(error, UpstreamError) and _is_plain_event_stream(recording):
+        captured, headers = recording.response, recording.response_headers
+        # A text can be added to a stream of events, but not inside a compressed one.
+        is_plain_stream = _is_event_stream(headers) and not _is_encoded(headers)
+        if captured is not None and isinstance(error, UpstreamError) and is_plain_stream:
             sent = captured.payload()
             notice = error_event(self._error_body(error), (sent.tail or sent.head)[-4:])
         await self._commit(recording)
@@ -309,18 +309,15 @@ async def _recorded(start: bytes, rest: AsyncIterator[bytes], buffer: BodyBuffer
         yield piece
 
 
-def _is_event_stream(response: UpstreamResponse) -> bool:
-    for name, value in response.headers:
+def _is_event_stream(headers: Headers) -> bool:
+    for name, value in headers:
         if name == b"content-type":
             return value.lower().startswith(_EVENT_STREAM)
     return False
 
 
-def _is_plain_event_stream(recording: Recording) -> bool:
-    """Whether a text can be added to what was sent: not inside a compressed stream."""
-    headers = dict(recording.response_headers)
-    content_type = headers.get(b"content-type", b"").lower()
-    return content_type.startswith(_EVENT_STREAM) and b"content-encoding" not in headers
+def _is_encoded(headers: Headers) -> bool:
+    return any(name == b"content-encoding" for name, _ in headers)
 
 
 def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:
