@@ -1,0 +1,138 @@
+"""An exchange on its way from the proxy to the database.
+
+Those made for every request are named tuples, which cost a fifth of a frozen dataclass to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+DEFAULT_KEY_ID = "default"
+"""Owner of all traces while the gateway has no virtual keys."""
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields as ASGI carries them: lower-case names, in the order they were received."""
+
+
+class Payload(NamedTuple):
+    """One side's body as captured: whole in `head`, or cut to `head` and `tail` when it was longer.
+
+    `size` is the true number of bytes on the wire. `head` and `tail` are still content-encoded.
+    """
+
+    head: bytes
+    tail: bytes
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.head) + len(self.tail) == self.size
+
+
+NO_PAYLOAD = Payload(b"", b"", 0)
+
+
+class Exchange(NamedTuple):
+    """One downstream request and its final answer, as the proxy hands it to the sink.
+
+    Bytes are raw: reading them (usage, finish reason, cost) is `gateway.capture.digest`'s work, off the
+    request path. Times are milliseconds; `started_at_ms` since the epoch, the others since the start.
+    """
+
+    id: str
+    key_id: str
+    trace_id: str
+    started_at_ms: int
+    latency_ms: float
+    first_byte_ms: float | None
+    method: str
+    path: str
+    upstream: str | None
+    requested_model: str | None
+    status: int
+    error_kind: str | None
+    error_message: str | None
+    keep_bodies: bool
+    body_user: str | None
+    body_metadata: Any
+    metadata: dict[str, Any] | None
+    request_headers: Headers
+    response_headers: Headers
+    request: Payload
+    response: Payload
+
+
+Sink = Callable[[Exchange], Awaitable[None]]
+"""What a finished exchange is handed to; returns when the row is committed or safely queued."""
+
+
+class ExchangeRow(NamedTuple):
+    """An exchange as it is stored: the columns of `exchange`, in their order, without `seq`.
+
+    `streamed` is 0 or 1: a bool costs Python's sqlite3 more than all other columns of its kind.
+    """
+
+    id: str
+    key_id: str
+    trace_id: str
+    started_at_ms: int
+    latency_ms: float
+    first_byte_ms: float | None
+    method: str
+    path: str
+    upstream: str | None
+    requested_model: str | None
+    answering_model: str | None
+    streamed: int
+    status: int
+    error_kind: str | None
+    error_message: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    request_bytes: int
+    response_bytes: int
+    body_user: str | None
+    body_metadata: str | None
+    meta_user: str | None
+    meta_organisation: str | None
+    meta_prompt: str | None
+    meta_environment: str | None
+    metadata: str | None
+
+
+class BodyRow(NamedTuple):
+    """The columns of `exchange_body`, in their order, without `exchange_seq`.
+
+    Headers are JSON lists of [name, value]. Bodies are decoded (gzip, br, zstd) where that was possible;
+    `*_encoding` is the content-encoding that remains. A tail is None when the head is the whole body.
+    """
+
+    request_headers: str
+    response_headers: str
+    request_head: bytes | None
+    request_tail: bytes | None
+    request_encoding: str | None
+    response_head: bytes | None
+    response_tail: bytes | None
+    response_encoding: str | None
+
+
+class ExchangeEntry(NamedTuple):
+    """Everything one exchange puts into the database."""
+
+    row: ExchangeRow
+    bodies: BodyRow
+
+
+class SpecialKeys(NamedTuple):
+    """The four metadata keys that are columns: `_user`, `_organisation`, `_prompt`, `_environment`."""
+
+    user: str | None
+    organisation: str | None
+    prompt: str | None
+    environment: str | None
