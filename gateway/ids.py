@@ -7,7 +7,7 @@ hands the time in.
 from __future__ import annotations
 
 import re
-from os import urandom
+from random import getrandbits
 
 from gateway.errors import InvalidTraceId
 
@@ -21,13 +21,18 @@ def new_id(time_ns: int) -> str:
     """A UUIDv7 for the time `time_ns` (nanoseconds since the epoch), in its canonical text form.
 
     The 12 bits after the milliseconds hold the fraction of the millisecond (RFC 9562 section 6.2, method 3),
-    so ids made by one process sort in the order they were made at 244 ns resolution.
+    so ids made by one process sort in the order they were made at 244 ns resolution. The other 62 bits tell
+    ids apart and are no secret, so they come from the process's seeded generator, not from a system call.
     """
     time_ms, rest_ns = divmod(time_ns, 1_000_000)
-    fraction = (rest_ns << 12) // 1_000_000
-    noise = int.from_bytes(urandom(8), "big") >> 2
-    text = f"{time_ms << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | noise:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    noise = getrandbits(62)
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - twice as fast here as an f-string's fields
+        time_ms >> 16,
+        time_ms & 0xFFFF,
+        (rest_ns << 12) // 1_000_000,
+        0x8000 | noise >> 48,
+        noise & 0xFFFF_FFFF_FFFF,
+    )
 
 
 def check_trace_id(value: str, source: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def exchange(number: int, **changes: Any) -> Exchange:
         request=Payload(b"{}", b"", 2),
         response=Payload(body, b"", len(body)),
     )
-    return made._replace(**changes)
+    return replace(made, **changes)
 
 
 def settings(path: Path, **changes: Any) -> Store:
@@ -140,6 +141,7 @@ async def test_a_commit_that_takes_too_long_is_not_waited_for(
     stuck = asyncio.create_task(
         database.writer.run(lambda _: asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10))
     )
+    await asyncio.sleep(0)  # until it holds the connection
     await asyncio.wait_for(sink.record(exchange(1)), 5)
     assert sink.stats.late == 1
     release.set()

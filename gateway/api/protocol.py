@@ -61,15 +61,37 @@ class GatewayProtocol(HttpToolsProtocol):
         self.on_lost: Callable[[], None] | None = None
         self._limits = limits
         self._in_head = True
-        self._head_bytes = 0
-        self._partial_head_bytes = 0
+        self._received = 0
+        self._head_bytes = 0  # received while in the head: never less than what the head has
         self._unserved: asyncio.TimerHandle | None = None
 
     # --- for the application ---
 
-    @property
-    def is_stalled(self) -> bool:
-        return self.flow.write_paused
+    def respond(
+        self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        # What uvicorn's `send` does for a head and a whole body, in one write, and without searching every
+        # field for characters that llhttp has refused already.
+        if cycle.disconnected:
+            return
+        parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        length = [value for name, value in headers if name == b"content-length"]
+        if length or status in (204, 304):
+            parts += (b"\r\n", body)
+        else:
+            parts.append(b"transfer-encoding: chunked\r\n\r\n")
+            parts.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
+        if length and int(length[0]) != len(body):
+            raise RuntimeError(f"a body of {len(body)} bytes for a content-length of {length[0]!r}")
+        cycle.transport.write(b"".join(parts))
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
     def hold_head(self, cycle: RequestResponseCycle) -> None:
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
@@ -97,6 +119,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        self._received = len(data)
+        if self._in_head:
+            self._head_bytes += len(data)
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()
@@ -104,10 +129,12 @@ class GatewayProtocol(HttpToolsProtocol):
         # Nobody serves these bytes: a head not yet complete, or a body after its answer.
         if self._unserved is None:
             self._arm()
-        if self._in_head:
-            self._partial_head_bytes += len(data)
-            if self._partial_head_bytes > self._limits.max_head_bytes and not self.transport.is_closing():
-                self._refuse(self._too_large())
+        if (
+            self._in_head
+            and self._head_bytes > self._limits.max_head_bytes
+            and not self.transport.is_closing()
+        ):
+            self._refuse(self._too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -128,30 +155,25 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._received
         self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
 
-    def on_url(self, url: bytes) -> None:
-        self._head_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._partial_head_bytes = 0
-        if self._head_bytes > self._limits.max_head_bytes:
+        if self._head_bytes > self._limits.max_head_bytes and self._is_too_large():
             raise self._too_large()  # through llhttp back to data_received, which refuses
+        self._in_head = False
         super().on_headers_complete()
         self.scope["gateway.cycle"] = self.cycle  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
-        if self._head_bytes > self._limits.max_head_bytes:
+        if self._in_head and self._is_too_large():
             self._refuse(self._too_large())
             return
         self._refuse(ClientError(f"{msg} The gateway speaks HTTP/1.1; check what the client sends."))
+
+    def _is_too_large(self) -> bool:
+        fields = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.url) + fields > self._limits.max_head_bytes
 
     def _too_large(self) -> HeadTooLarge:
         return HeadTooLarge(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 from gateway.capture import sse
@@ -33,8 +34,9 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer()
 
 _MAX_COUNT = 2**53
-# An event without any of these changes nothing below.
-_TELLING = re.compile(rb'"(?:usage|response)" ?: ?{|_reason" ?: ?"')
+# An event without any of these changes nothing below. One expression for the three would be slower: each of
+# them begins with a text that is looked for as a whole.
+_TELLS = tuple(re.compile(tell) for tell in (rb'"usage" ?: ?{', rb'"response" ?: ?{', rb'_reason" ?: ?"'))
 _MEMBER = re.compile(rb'"(usage|model|finish_reason)"\s*:\s*')
 
 
@@ -51,25 +53,24 @@ def read_json(payload: Payload) -> Answer:
 
 def read_events(payload: Payload) -> Answer:
     """The answer in an SSE body: usage from the last event that carries it."""
-    pieces = _pieces(payload.head)
+    events = _telling(payload.head)
     if payload.tail:
         # Of a cut stream the first event of the tail is a fragment; it does not parse and is passed over.
-        pieces += _pieces(payload.tail)
-    return _merge(_telling(pieces))
+        events = chain(events, _telling(payload.tail))
+    return _merge(events)
 
 
-def _pieces(body: bytes) -> list[bytes]:
-    """The events of `body`, unparsed: a stream has hundreds and two or three of them tell anything."""
+def _telling(body: bytes) -> Iterable[Any]:
+    """The JSON of the events that tell anything: a stream has hundreds, and two or three of them do."""
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return body.split(b"\n\n")
-
-
-def _telling(pieces: list[bytes]) -> Iterable[Any]:
-    for index, piece in enumerate(pieces):
-        if index and not _TELLING.search(piece):
-            continue
-        for event in sse.parse(piece):
+    starts = {0}
+    for tell in _TELLS:
+        starts.update(body.rfind(b"\n\n", 0, match.start()) + 2 for match in tell.finditer(body))
+    starts.discard(1)  # of the first event, which begins without a boundary
+    for start in sorted(starts):
+        end = body.find(b"\n\n", start)
+        for event in sse.parse(body[start:] if end < 0 else body[start:end]):
             try:
                 yield loads(event.data)
             except ValueError:

@@ -24,9 +24,8 @@ class Connection(Protocol):
     on_lost: Callable[[], None] | None
     """Called when the client closes its connection."""
 
-    @property
-    def is_stalled(self) -> bool:
-        """Whether the client is not reading what was sent."""
+    def respond(self, cycle: Any, status: int, headers: Headers, body: bytes) -> None:
+        """Write a whole response to a client that is not stalled and did not ask with HEAD."""
         ...
 
     def hold_head(self, cycle: Any) -> None:
@@ -54,9 +53,11 @@ class Downstream:
         self.gone = False
         self._connection: Connection = scope["gateway.connection"]
         self._cycle = scope["gateway.cycle"]
+        self._flow = self._cycle.flow
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._is_head = scope["method"] == "HEAD"
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
@@ -92,6 +93,16 @@ class Downstream:
         return reason
 
     # --- the request's body ---
+
+    def body_that_came(self) -> bytes | None:
+        """The whole body if it has arrived, as most have with their head; else None, and nothing is taken."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected:
+            return None
+        cycle.flow.resume_reading()  # paused by a large body, and then blind for the client's going away
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()  # as `receive` leaves it, so that the next one waits for the client to go
+        return body
 
     async def body(self, limit: int, setting: str) -> bytes:
         """The whole body. Raises PayloadTooLarge, SlowClient (by interruption), ClientGone."""
@@ -150,6 +161,15 @@ class Downstream:
 
     # --- the answer ---
 
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer. Raises ClientGone as `send` does."""
+        if self.is_stalled or self._is_head:
+            await self.start(status, headers, body_follows=bool(body))
+            await self.send(body, more=False)
+            return
+        self.started = True
+        self._connection.respond(self._cycle, status, headers, body)
+
     def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
         """Send the response's head; with `body_follows`, together with what the next `send` sends."""
         self.started = True
@@ -160,15 +180,16 @@ class Downstream:
     def send(self, body: bytes, *, more: bool) -> Awaitable[None]:
         """Raises ClientGone (by interruption) for a client that does not read within the limit."""
         message = {"type": "http.response.body", "body": body, "more_body": more}
-        return self._send_slowly(message) if self._connection.is_stalled else self._send(message)
+        return self._send_slowly(message) if self.is_stalled else self._send(message)
 
     @property
     def is_stalled(self) -> bool:
-        return self._connection.is_stalled
+        stalled: bool = self._flow.write_paused
+        return stalled
 
-    def send_now(self, chunk: bytes) -> None:
-        """Send a chunk that is not the last to a client that is not stalled."""
-        self._connection.write_chunk(self._cycle, chunk)
+    def writes_chunks(self) -> tuple[Callable[[Any, bytes], None], Any]:
+        """What sends a chunk that is not the last to a client that is not stalled, and its first argument."""
+        return self._connection.write_chunk, self._cycle
 
     async def _send_slowly(self, message: Message) -> None:
         stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)

@@ -41,7 +41,7 @@ from gateway.proxy.incoming import (
     select_trace_id,
     upstream_target,
 )
-from gateway.proxy.recording import Recording
+from gateway.proxy.recording import Recording, payload
 from gateway.proxy.upstream.base import Transport, UpstreamRequest, UpstreamResponse
 from gateway.records import Headers, Sink
 from gateway.routing.table import RouteTable
@@ -95,15 +95,17 @@ class Forwarder:
         now_ns = self._clock_ns()
         exchange_id = new_id(now_ns)
         recording = Recording(
-            id=exchange_id,
-            trace_id=exchange_id,
-            started_ns=now_ns,
+            exchange_id,
+            exchange_id,  # of the trace, too, until the request has said its own
+            now_ns // 1_000_000,
+            scope["method"],
+            scope["path"],
+            scope["headers"],
             started_at=perf_counter(),
-            method=scope["method"],
-            path=scope["path"],
-            request_headers=scope["headers"],
-            body_limit=self._capture_bytes,
         )
+        holder = scope.get("gateway.key")
+        if holder is not None:
+            recording.key_id = holder.key_id
         downstream = Downstream(scope, receive, send, self._server)
         downstream.watch()
         self.in_flight += 1
@@ -135,7 +137,7 @@ class Forwarder:
         head = self._read_head(recording)
         read_body = self._json_body if head.is_json else self._other_body
         body, asked = await read_body(head, recording, downstream)
-        recording.asked = asked
+        recording.requested_model, recording.body_user, recording.body_metadata = asked
         upstream = self._upstreams[self._routes.choose(asked.model)]
         recording.upstream = upstream.name
         if upstream.drains:
@@ -143,7 +145,7 @@ class Forwarder:
         request = UpstreamRequest(
             method=recording.method,
             target=upstream_target(upstream.base_path, scope["raw_path"], scope["query_string"]),
-            headers=upstream.request_headers(recording.request_headers),
+            headers=_without_key(upstream.request_headers(recording.request_headers), scope),
             body=body,
             body_bytes=head.body_bytes,
         )
@@ -178,10 +180,9 @@ class Forwarder:
         check_size(len(start), limit, setting)
         asked = Asked(model=form_model(start))
         if not more:
-            recording.request = start
+            recording.request = payload(start, self._capture_bytes)
             return start, asked
-        buffer = BodyBuffer(self._capture_bytes)
-        recording.request = buffer
+        recording.request_buffer = buffer = BodyBuffer(self._capture_bytes)
         rest = downstream.rest_of_body(len(start), limit, setting)
         return _recorded(start, rest, buffer), asked
 
@@ -190,8 +191,10 @@ class Forwarder:
     ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
         limit, setting = self._server.max_json_body_bytes, "server.max_json_body_bytes"
         check_size(head.body_bytes or 0, limit, setting)
-        body = await downstream.body(limit, setting) if head.has_body else b""
-        recording.request = body
+        body = downstream.body_that_came() if head.has_body else b""
+        if body is None:
+            body = await downstream.body(limit, setting)
+        recording.request = payload(body, self._capture_bytes)
         if head.is_encoded:
             return body, NOTHING_ASKED
         required = recording.method == "POST" and recording.path in JSON_PATHS
@@ -200,30 +203,35 @@ class Forwarder:
     # --- the answer ---
 
     async def _relay(self, response: UpstreamResponse, recording: Recording, downstream: Downstream) -> None:
-        recording.status = response.status
+        status = recording.status = response.status
         recording.response_headers = response.headers
-        recording.response = captured = BodyBuffer(self._capture_bytes)
-        headers = response_headers(
-            response.headers, response.status, own_headers(recording.trace_id, recording.id)
-        )
+        headers = response_headers(response.headers, status, own_headers(recording.trace_id, recording.id))
         if not response.ready:
-            await downstream.start(response.status, headers)
+            await downstream.start(status, headers)
         chunk = await response.read()
-        recording.first_byte_at = perf_counter()
+        recording.first_byte(perf_counter())
+        if response.ended and not downstream.started:
+            recording.response = payload(chunk, self._capture_bytes)
+            await self._record(recording, downstream)
+            await downstream.respond(status, headers, chunk)
+            return
+        recording.response_buffer = captured = BodyBuffer(self._capture_bytes)
         captured.add(chunk)
         last_event = LastEvent() if _is_event_stream(response.headers) else None
+
+        send_now, cycle = downstream.writes_chunks()
 
         def take(chunk: bytes) -> bool:
             # A stream's last event waits for the commit, so it is declined and comes back below.
             if downstream.is_stalled or (last_event is not None and last_event.feed(chunk)):
                 return False
             captured.add(chunk)
-            downstream.send_now(chunk)
+            send_now(cycle, chunk)
             return True
 
         while not response.ended:
             if not downstream.started:
-                await downstream.start(response.status, headers, body_follows=last_event is None)
+                await downstream.start(status, headers, body_follows=last_event is None)
             if last_event is not None and last_event.feed(chunk):
                 await self._relay_after_last_event(chunk, response, recording, downstream)
                 return
@@ -232,7 +240,7 @@ class Forwarder:
             captured.add(chunk)
         await self._record(recording, downstream)
         if not downstream.started:
-            await downstream.start(response.status, headers, body_follows=bool(chunk))
+            await downstream.start(status, headers, body_follows=bool(chunk))
         await downstream.send(chunk, more=False)
 
     async def _relay_after_last_event(
@@ -259,8 +267,8 @@ class Forwarder:
         return self._commit(recording)
 
     def _commit(self, recording: Recording) -> Awaitable[None]:
-        recording.is_recorded = True
-        return self._sink(recording.finished(perf_counter()))
+        recording.finish(perf_counter())
+        return self._sink(recording)
 
     # --- failures ---
 
@@ -277,8 +285,7 @@ class Forwarder:
         recording.status = error.status
         body = self._error_body(error)
         if not downstream.gone:
-            recording.response = BodyBuffer(self._capture_bytes)
-            recording.response.add(body)
+            recording.response, recording.response_buffer = payload(body, self._capture_bytes), None
             recording.response_headers = [(b"content-type", b"application/json")]
         await self._commit(recording)
         if downstream.gone:
@@ -288,7 +295,7 @@ class Forwarder:
 
     async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         notice = b""
-        captured, headers = recording.response, recording.response_headers
+        captured, headers = recording.response_buffer, recording.response_headers
         # A text can be added to a stream of events, but not inside a compressed one.
         is_plain_stream = _is_event_stream(headers) and not _is_encoded(headers)
         if captured is not None and isinstance(error, UpstreamError) and is_plain_stream:
@@ -307,6 +314,15 @@ async def _recorded(start: bytes, rest: AsyncIterator[bytes], buffer: BodyBuffer
     async for piece in rest:
         buffer.add(piece)
         yield piece
+
+
+def _without_key(headers: Headers, scope: Scope) -> Headers:
+    """A key of the gateway stays here, where an upstream's own credential has not replaced it already."""
+    holder = scope.get("gateway.key")
+    if holder is None:
+        return headers
+    sent = dict(scope["headers"])[holder.header]
+    return [field for field in headers if field != (holder.header, sent)]
 
 
 def _is_event_stream(headers: Headers) -> bool:

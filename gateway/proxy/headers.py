@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.records import Headers
 
@@ -27,6 +27,21 @@ _OWN_PREFIX = b"x-portkey-"
 
 NONE_NAMED: frozenset[bytes] = frozenset()
 _KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
+_MAX_REMEMBERED_NAMES = 1_000
+
+
+class _Passes(dict[bytes, bool]):
+    """Whether a field passes, by its name; decided once for a name, as far as there is room to remember."""
+
+    def __init__(self, decide: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._decide = decide
+
+    def __missing__(self, name: bytes) -> bool:
+        verdict = self._decide(name)
+        if len(self) < _MAX_REMEMBERED_NAMES:
+            self[name] = verdict
+        return verdict
 
 
 class RequestFilter:
@@ -38,36 +53,32 @@ class RequestFilter:
 
     def __init__(self, *, added: Headers, removed: Iterable[bytes], forwarded: Iterable[bytes]) -> None:
         self._added = added
-        self._forwarded = frozenset(forwarded)
-        self._dropped = (
-            HOP_BY_HOP
-            | _FRAMING
-            | (_OWN - self._forwarded)
-            | frozenset(removed)
-            | {name for name, _ in added}
+        named = frozenset(forwarded)
+        dropped = HOP_BY_HOP | _FRAMING | (_OWN - named) | frozenset(removed) | {name for name, _ in added}
+        self._passes = _Passes(
+            lambda name: name not in dropped and (not name.startswith(_OWN_PREFIX) or name in named)
         )
 
     def __call__(self, headers: Headers) -> Headers:
+        passes = self._passes
+        kept = [field for field in headers if passes[field[0]]]
         named = named_by_connection(headers)
-        dropped = self._dropped | named if named else self._dropped
-        kept = [
-            field
-            for field in headers
-            if field[0] not in dropped and (field[0][:10] != _OWN_PREFIX or field[0] in self._forwarded)
-        ]
+        if named:
+            kept = [field for field in kept if field[0] not in named]
         return kept + self._added if self._added else kept
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
     """The fields that a Connection header declares hop-by-hop."""
     named = NONE_NAMED
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in _KEPT_CONNECTION_VALUES:
+    for value in [value for name, value in headers if name == b"connection"]:
+        if value.lower() not in _KEPT_CONNECTION_VALUES:
             named |= {token.strip().lower() for token in value.split(b",")}
     return named
 
 
 _NOT_RETURNED = HOP_BY_HOP | {TRACE_ID, PORTKEY_TRACE_ID, REQUEST_ID, UPSTREAM_REQUEST_ID}
+_RETURNED = _Passes(lambda name: name not in _NOT_RETURNED)
 
 
 def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
@@ -75,9 +86,10 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
 
     The upstream's `x-request-id` moves to `x-upstream-request-id`: under its own name a client finds ours.
     """
+    kept = [field for field in headers if _RETURNED[field[0]]]
     named = named_by_connection(headers)
-    dropped = _NOT_RETURNED | named if named else _NOT_RETURNED
-    kept = [field for field in headers if field[0] not in dropped]
+    if named:
+        kept = [field for field in kept if field[0] not in named]
     if status in (204, 304):
         kept = [field for field in kept if field[0] != b"content-length"]  # no body for it to measure
     kept += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == REQUEST_ID]

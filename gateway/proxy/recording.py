@@ -1,73 +1,46 @@
-"""The facts of one exchange, gathered as it goes and handed over as an `Exchange` when it ends."""
+"""The facts of one exchange, gathered as it goes: the `Exchange` that the sink gets, and what fills it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from gateway.capture.body import BodyBuffer
 from gateway.errors import GatewayError
-from gateway.proxy.incoming import NOTHING_ASKED, Asked
-from gateway.records import DEFAULT_KEY_ID, NO_PAYLOAD, Exchange, Headers, Payload
+from gateway.records import Exchange, Payload
 
 
 @dataclass(slots=True)
-class Recording:
-    """One per request. Times are `time.perf_counter()`'s; `started_ns` is since the epoch."""
+class Recording(Exchange):
+    """One per request. `started_at` is `time.perf_counter()`'s.
 
-    id: str
-    started_ns: int
-    started_at: float
-    method: str
-    path: str
-    request_headers: Headers
-    body_limit: int
-    trace_id: str
-    """The exchange's id until the request has said its own: without one it is a trace by itself."""
-    metadata: dict[str, Any] | None = None
-    keep_bodies: bool = True
-    upstream: str | None = None
-    asked: Asked = NOTHING_ASKED
-    request: bytes | BodyBuffer = b""
-    status: int = 0
-    first_byte_at: float | None = None
-    response_headers: Headers = field(default_factory=list)
-    response: BodyBuffer | None = None
+    A body is set as a whole (`request`, `response`) or collected in a buffer, which then has the last word.
+    """
+
+    started_at: float = 0.0
+    request_buffer: BodyBuffer | None = None
+    response_buffer: BodyBuffer | None = None
     error: GatewayError | None = None
     is_recorded: bool = False
 
-    def finished(self, at: float) -> Exchange:
-        error = self.error
-        first_byte = self.first_byte_at
-        return Exchange(
-            id=self.id,
-            key_id=DEFAULT_KEY_ID,
-            trace_id=self.trace_id,
-            started_at_ms=self.started_ns // 1_000_000,
-            latency_ms=(at - self.started_at) * 1000,
-            first_byte_ms=None if first_byte is None else (first_byte - self.started_at) * 1000,
-            method=self.method,
-            path=self.path,
-            upstream=self.upstream,
-            requested_model=self.asked.model,
-            status=self.status,
-            error_kind=None if error is None else error.code,
-            error_message=None if error is None else error.message,
-            keep_bodies=self.keep_bodies,
-            body_user=self.asked.user,
-            body_metadata=self.asked.metadata,
-            metadata=self.metadata,
-            request_headers=self.request_headers,
-            response_headers=self.response_headers,
-            request=self._request_payload(),
-            response=self.response.payload() if self.response is not None else NO_PAYLOAD,
-        )
+    def first_byte(self, at: float) -> None:
+        self.first_byte_ms = (at - self.started_at) * 1000
 
-    def _request_payload(self) -> Payload:
-        if isinstance(self.request, BodyBuffer):
-            return self.request.payload()
-        if len(self.request) <= self.body_limit:
-            return Payload(self.request, b"", len(self.request))
-        buffer = BodyBuffer(self.body_limit)
-        buffer.add(self.request)
-        return buffer.payload()
+    def finish(self, at: float) -> None:
+        """Complete the exchange. Nothing is recorded of it afterwards."""
+        self.is_recorded = True
+        self.latency_ms = (at - self.started_at) * 1000
+        if self.error is not None:
+            self.error_kind, self.error_message = self.error.code, self.error.message
+        if self.request_buffer is not None:
+            self.request, self.request_buffer = self.request_buffer.payload(), None
+        if self.response_buffer is not None:
+            self.response, self.response_buffer = self.response_buffer.payload(), None
+
+
+def payload(body: bytes, limit: int) -> Payload:
+    """A whole body as it is recorded: at most `limit` bytes of it."""
+    if len(body) <= limit:
+        return Payload(body, b"", len(body))
+    buffer = BodyBuffer(limit)
+    buffer.add(body)
+    return buffer.payload()

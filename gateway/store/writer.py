@@ -11,11 +11,11 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.config import schema
 from gateway.records import NO_PAYLOAD, Exchange, ExchangeEntry
@@ -67,6 +67,16 @@ class _Waiting(NamedTuple):
     size: int
 
 
+class _Done:
+    """Awaitable, and done: what a future costs is saved where there is nothing to wait for."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+_DONE = _Done()
+
+
 class ExchangeWriter:
     """Group commit. `record` is the sink that the proxy hands exchanges to.
 
@@ -75,6 +85,7 @@ class ExchangeWriter:
     """
 
     def __init__(self, session: Session, digest: Digest, settings: schema.Store, *, wait: bool) -> None:
+        self._loop = asyncio.get_running_loop()
         self._session = session
         self._digest = digest
         self._settings = settings
@@ -101,21 +112,22 @@ class ExchangeWriter:
     def queued_bytes(self) -> int:
         return self._queued_bytes
 
-    async def record(self, exchange: Exchange) -> None:
-        """Store `exchange`; returns once it is committed, or queued if the store cannot take it now."""
-        size = len(exchange.request.head) + len(exchange.response.head) + _ROW_OVERHEAD_BYTES
-        size += len(exchange.request.tail) + len(exchange.response.tail)
+    def record(self, exchange: Exchange) -> Awaitable[None]:
+        """Store `exchange`; done once it is committed, or queued if the store cannot take it now."""
+        request, response = exchange.request, exchange.response
+        size = len(request.head) + len(request.tail) + len(response.head) + len(response.tail)
+        size += _ROW_OVERHEAD_BYTES
         if self._failing and self._is_full(size):
             self._drop(1, "the store does not take them and the queue is full")
-            return
+            return _DONE
         wait = self._wait or self._is_full(size)  # a full queue of a healthy store is a reason to slow down
-        waiting = _Waiting(exchange, asyncio.get_running_loop().create_future(), size)
-        self._queue.append(waiting)
+        committed = self._loop.create_future()
+        self._queue.append(_Waiting(exchange, committed, size))
         self._queued_bytes += size
-        self._arrived.set()
-        self._stored_all.clear()
-        if wait and not self._failing:
-            await waiting.committed
+        if not self._arrived.is_set():
+            self._arrived.set()
+            self._stored_all.clear()
+        return committed if wait and not self._failing else _DONE
 
     def _is_full(self, size: int) -> bool:
         settings = self._settings
@@ -247,7 +259,8 @@ class ExchangeWriter:
 
 def _reduced(exchange: Exchange) -> Exchange:
     """The same exchange without anything a client or an upstream wrote at length."""
-    return exchange._replace(
+    return replace(
+        exchange,
         keep_bodies=False,
         error_message=None,
         body_user=None,

@@ -163,12 +163,12 @@ class Connection(asyncio.Protocol):
             self._take = None
         return await self.read()
 
-    def _taken(self) -> bool:
+    def _taken(self, take: Take) -> bool:
         """Whether what has arrived went straight on, so that nobody needs to be woken for it."""
-        if self._take is None or self._complete or self._error is not None or not self._chunks:
-            return False
         chunks = self._chunks
-        if not self._take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
+        if self._error is not None or not chunks:
+            return False
+        if not take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
             return False
         self._chunks = []
         self._buffered = 0
@@ -257,23 +257,24 @@ class Connection(asyncio.Protocol):
         if not self._expects_data():
             self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
             return
-        self._began = True
         if not self._head_done:
+            self._began = True
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(self._broken(f"not HTTP/1.1 ({error})"))
             return
-        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(self._broken(f"headers of more than {MAX_HEAD_BYTES} bytes"))
-            return
         if self._complete:
             self._deadline = self._total_deadline = _NEVER
         elif self._head_done:
             self._expect_by("idle", self._limits.idle_timeout_s)
-        if not self._taken():
-            self._wake()
+            if self._take is not None and self._taken(self._take):
+                return
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(self._broken(f"headers of more than {MAX_HEAD_BYTES} bytes"))
+            return
+        self._wake()
 
     def _expects_data(self) -> bool:
         return self._busy and not self._complete
