@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,12 +28,18 @@ from gateway.api.front import Front
 from gateway.api.protocol import GatewayProtocol
 from gateway.api.routes import router
 from gateway.api.services import Services
+from gateway.auth.keys import KeyRing, hash_of
 from gateway.capture.digest import Digest
 from gateway.capture.pricing import Prices
+from gateway.compat.registry import vendors
 from gateway.config import schema
 from gateway.config.load import ConfigSource
+from gateway.dashboard import lazy
+from gateway.dashboard.services import DashboardServices
 from gateway.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.feedback.service import FeedbackService
+from gateway.feedback.services import FeedbackServices
+from gateway.feedback.tasks import TaskService
 from gateway.ids import new_id
 from gateway.observability.logging import configure
 from gateway.providers.credentials import CLIENT_CREDENTIALS, credential_header
@@ -42,6 +48,7 @@ from gateway.proxy.headers import RequestFilter
 from gateway.proxy.upstream.base import Transport
 from gateway.proxy.upstream.pool import NativeTransport
 from gateway.routing.table import RouteTable
+from gateway.store.roller import Roller
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
 
@@ -78,12 +85,15 @@ class Gateway:
             server=settings.server,
             capture=settings.capture,
         )
-        self.app = Front(self._forwarder, self._own_endpoints())
+        self._keys = key_ring(settings.keys)
+        self._roller = Roller(database)
+        self.app = Front(self._forwarder, self._own_endpoints(), self._keys)
 
     @classmethod
     async def open(cls, settings: schema.Settings) -> Gateway:
         """Raises StoreUnavailable."""
         gateway = cls(settings, await SqliteDatabase.open(settings.store))
+        gateway._roller.start()
         # What was loaded so far stays: without this every full collection would walk it all again.
         gc.collect()
         gc.freeze()
@@ -91,14 +101,35 @@ class Gateway:
         return gateway
 
     def _own_endpoints(self) -> ASGIApp:
+        ttl_s = self._settings.store.idempotency_ttl_s
+        tasks = TaskService(self._database, now_ms=_now_ms, make_id=_make_id, idempotency_ttl_s=ttl_s)
         feedback = FeedbackService(
             self._database,
-            now_ms=lambda: time.time_ns() // 1_000_000,
-            make_id=lambda: new_id(time.time_ns()),
-            idempotency_ttl_s=self._settings.store.idempotency_ttl_s,
+            now_ms=_now_ms,
+            make_id=_make_id,
+            idempotency_ttl_s=ttl_s,
+            validate=tasks.validated,
         )
-        services = Services(self._database, feedback, body_timeout_s=self._settings.server.body_timeout_s)
-        return router(services, health.routes(self._report))
+        services = Services(
+            self._database,
+            feedback,
+            tasks,
+            body_timeout_s=self._settings.server.body_timeout_s,
+            write_timeout_s=self._settings.server.write_timeout_s,
+            keys=self._keys,
+        )
+        served = vendors(FeedbackServices(feedback, tasks))
+        pages = DashboardServices(
+            self._database,
+            feedback,
+            tasks,
+            report=self._report,
+            settings=self._settings,
+            now_ms=_now_ms,
+            count_now=self._roller.wake,
+            keys=self._keys,
+        )
+        return router(services, served, [*health.routes(self._report), *lazy.routes(pages)])
 
     async def _report(self) -> tuple[bool, dict[str, Any]]:
         """What /readyz says: whether a row can be written now, and what could not be recorded so far."""
@@ -136,10 +167,19 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_LIMIT_S):
                 await self._forwarder.wait_idle()
+        await self._roller.close()
         await self._writer.close(_DRAIN_LIMIT_S)
         for upstream in self._transports.values():
             await upstream.close()
         await self._database.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _make_id() -> str:
+    return new_id(time.time_ns())
 
 
 def transport(name: str, settings: schema.Upstream) -> Transport:
@@ -165,6 +205,12 @@ def upstream_of(name: str, settings: schema.Upstream, via: Transport) -> Upstrea
         ),
         drains=settings.on_disconnect == "drain",
     )
+
+
+def key_ring(keys: Mapping[str, schema.Key]) -> KeyRing | None:
+    if not keys:
+        return None
+    return KeyRing({key.digest(hash_of): name for name, key in keys.items()})
 
 
 class Application:

@@ -12,7 +12,7 @@ class GatewayError(Exception):
 
     `status` is the HTTP status a downstream sees, `code` the stable word for programs (it is also the
     `error_kind` of the exchange's row), `type` OpenAI's coarse class of error, `param` the field path the
-    message is about.
+    message is about, `item` the place (from 0) of the item it is about where a request has several.
     """
 
     status = 500
@@ -23,6 +23,7 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+        self.item: int | None = None
 
 
 class ClientError(GatewayError):
@@ -60,6 +61,14 @@ class InvalidField(ClientError):
 class UnknownPath(ClientError):
     status = 404
     code = "unknown_path"
+
+
+class InvalidKey(ClientError):
+    """No key, or none that we know, where the configuration has `keys`."""
+
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
 
 
 class NotFound(ClientError):
@@ -167,7 +176,7 @@ class ConfigError(Exception):
 
 
 class InvalidFeedback(ClientError):
-    """A feedback body that cannot be stored. `code` is Portkey's, from the table in wire/portkey.md."""
+    """A feedback body that cannot be stored. `code` is Portkey's, from the table in docs/wire/portkey.md."""
 
     def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
         super().__init__(message, param=param)

@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.harness import Process, RawClient, RunningGateway, WireUpstream, free_port, run_gateway, run_module
@@ -40,6 +41,13 @@ def gateway(fake_openai: Process) -> Iterator[RunningGateway]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def http(gateway: RunningGateway) -> Iterator[httpx.Client]:
+    """An everyday client of the gateway, its connections kept."""
+    with httpx.Client(base_url=gateway.url, timeout=20) as client:
+        yield client
+
+
 @pytest.fixture
 def client(gateway: RunningGateway) -> Iterator[RawClient]:
     """A client whose every byte the test decides, connected to the gateway."""
@@ -58,3 +66,13 @@ def upstream() -> Iterator[WireUpstream]:
 def trace() -> str:
     """A trace id of the test's own."""
     return f"trace-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def exchange_id(gateway: RunningGateway, http: httpx.Client, trace: str) -> str:
+    """The request id of an answered and recorded exchange of the trace."""
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+    answer = http.post("/v1/chat/completions", json=body, headers={"x-trace-id": trace})
+    exchange = gateway.rows.the_exchange(trace, settle_s=0)
+    assert exchange["id"] == answer.headers["x-request-id"]
+    return str(exchange["id"])

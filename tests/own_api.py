@@ -10,12 +10,17 @@ import httpx
 
 from gateway.api.routes import router
 from gateway.api.services import Services
+from gateway.compat.registry import vendors
 from gateway.config.schema import Store
 from gateway.feedback.service import FeedbackService
+from gateway.feedback.services import FeedbackServices
+from gateway.feedback.tasks import TaskService
 from gateway.ids import new_id
+from gateway.jsonio import loads
 from gateway.records import BodyRow, ExchangeEntry, ExchangeRow
 from gateway.store.exchanges import insert_batch
 from gateway.store.sqlite import SqliteDatabase
+from gateway.store.writer import adopting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +73,9 @@ class OwnAPI:
     ) -> str:
         """Store an exchange as the proxy would; its id."""
         row = exchange_row(trace_id, self.clock(), key_id=key_id, **columns)
-        await self.database.writer.run(lambda raw: insert_batch(raw, [ExchangeEntry(row, bodies)]))
+        tags = tuple(loads(row.tags)) if row.tags else ()
+        entry, adopt = ExchangeEntry(row, bodies, tags), adopting(self.database.writer)
+        await self.database.writer.run(lambda raw: insert_batch(raw, [entry], adopt))
         return row.id
 
 
@@ -104,6 +111,8 @@ def exchange_row(trace_id: str, now_ms: int, **columns: Any) -> ExchangeRow:
         meta_prompt=None,
         meta_environment=None,
         metadata=None,
+        tags=None,
+        queue_ms=1.25,
     )
     return plain._replace(**columns)
 
@@ -113,13 +122,20 @@ async def own_api(folder: Path, **limits: Any) -> AsyncIterator[OwnAPI]:
     """`limits` are those of Services."""
     database = await SqliteDatabase.open(Store(url=f"sqlite:///{folder}/gateway.db"))
     clock = Clock()
+
+    def make_id() -> str:
+        return new_id(clock.ms * 1_000_000)
+
+    tasks = TaskService(database, now_ms=clock, make_id=make_id, idempotency_ttl_s=IDEMPOTENCY_TTL_S)
     feedback = FeedbackService(
         database,
         now_ms=clock,
-        make_id=lambda: new_id(clock.ms * 1_000_000),
+        make_id=make_id,
         idempotency_ttl_s=IDEMPOTENCY_TTL_S,
+        validate=tasks.validated,
     )
-    app = router(Services(database=database, feedback=feedback, **limits))
+    services = Services(database=database, feedback=feedback, tasks=tasks, **limits)
+    app = router(services, vendors(FeedbackServices(feedback, tasks)))
     transport = httpx.ASGITransport(app=app)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench import cpu, payloads
+from tests.bench import cpu, dashboard, payloads
 from tests.bench.__main__ import Line, ratio, render
+from tests.bench.fill import fill
 from tests.bench.load import Work, is_whole
-from tests.bench.traces import fill
 from tests.harness import Rows, WireUpstream, run_gateway
 
 if TYPE_CHECKING:
@@ -74,3 +74,20 @@ def test_a_filled_store_is_one_that_the_gateway_could_have_written(
     assert rows.count("feedback") == rows.count("feedback_target") == 50
     assert rows.query("SELECT sum(feedback_count) AS n FROM trace")[0]["n"] == 50
     assert rows.integrity() == "ok"
+
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    with run_gateway(upstream=upstream.base_url, directory=mixed) as gateway:
+        assert gateway.database
+    fill(gateway.database, 500, graded_every=5, mixed=True, bodies=True)
+    rows = Rows(gateway.database)
+    assert rows.count("exchange_body") == 500
+    assert rows.count("feedback") == rows.count("feedback_target") == 150
+    counted = "SELECT sum(feedback_count) AS n FROM trace UNION ALL SELECT sum(count) FROM trace_score"
+    assert [row["n"] for row in rows.query(counted)] == [150, 25]
+
+
+def test_every_page_of_the_dashboard_is_looked_at() -> None:
+    figures = dashboard.page_ms(2_000, repeats=2)
+    assert figures.keys() > dashboard.PAGES.keys()
+    assert all(0 < median_ms <= slowest_ms for median_ms, slowest_ms in figures.values())

@@ -223,7 +223,7 @@ BAD = [
     ),
     (UPSTREAM % "api-key: x", 'upstreams.a.api-key: unknown key; did you mean "api_key"?'),
     ("port: 1", "port: unknown key; port belongs in server"),
-    ("zzz: 1", "zzz: unknown key; the keys here are server, store, capture, upstreams, routes"),
+    ("zzz: 1", "zzz: unknown key; the keys here are server, store, capture, upstreams, keys, routes"),
     ("server: {'a b': 1}", 'server["a b"]: unknown key; the keys here are'),
     ("server: {zzz: }", "server.zzz: unknown key"),
     # types
@@ -334,6 +334,12 @@ BAD = [
         "upstreams: {a: {base_url: 'http://a'}, b: {base_url: 'http://b'}}",
         "routes: there are 2 upstreams and no routes to choose between them; add a route such as",
     ),
+    ("keys: {a: {}}", "keys.a: needs either key or sha256; give one of them"),
+    (
+        "keys: {a: {key: short}}",
+        "keys.a.key: **** cannot be used: has fewer than 16 characters",
+    ),
+    ("keys: {a: {sha256: abc}}", "keys.a.sha256"),
     (
         "routes: [{models: ['*'], target: {upstream: opena}}]",
         'routes[0].target.upstream: unknown upstream "opena"; did you mean "openai"?',

@@ -275,6 +275,8 @@ def test_a_request_waits_for_a_connection_that_becomes_free(
         ask(client, trace, model="narrow-m")
         assert client.read_answer().status == 200
         assert first.read_answer().status == 200
+    waited, served = gateway.rows.the_exchange(trace), gateway.rows.the_exchange(f"{trace}-first")
+    assert waited["queue_ms"] > served["queue_ms"] + 100
 
 
 # --- within the answer ---

@@ -28,6 +28,7 @@ async def test_a_log_shows_every_column_in_readable_names(api: OwnAPI) -> None:
         error_message="it broke off",
         cached_tokens=3,
         metadata='{"_user":"ann","big":12345678901234567890123}',
+        tags='["beta"]',
         body_user="u1",
         body_metadata='{"a":1}',
     )
@@ -38,6 +39,7 @@ async def test_a_log_shows_every_column_in_readable_names(api: OwnAPI) -> None:
         "trace_id": "t1",
         "started_at": "2027-01-15T08:00:00.001Z",
         "latency_ms": 12.5,
+        "queue_ms": 1.25,
         "first_byte_ms": 3.5,
         "method": "POST",
         "path": "/v1/chat/completions",
@@ -53,10 +55,12 @@ async def test_a_log_shows_every_column_in_readable_names(api: OwnAPI) -> None:
         "request_bytes": 100,
         "response_bytes": 200,
         "metadata": {"_user": "ann", "big": 12345678901234567890123},
+        "tags": ["beta"],
         "body_user": "u1",
         "body_metadata": {"a": 1},
         "feedback": {
-            "count": 0, "pairs": [], "sum_weight": 0.0, "weighted_mean": None, "mean_weighted_value": None,
+            "count": 0, "score_count": 0, "pairs": [], "sum_weight": 0.0, "weighted_mean": None,
+            "mean_weighted_value": None,
         },
     }  # fmt: skip
 

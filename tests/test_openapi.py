@@ -67,6 +67,7 @@ async def api(tmp_path: Path) -> AsyncIterator[OwnAPI]:
         ("/v1/logs/{exchange}", "LogDetail"),
         ("/v1/feedback", "FeedbackList"),
         ("/v1/feedback/{feedback}", "Feedback"),
+        ("/v1/feedback/{feedback}/history", "FeedbackHistory"),
     ],
 )
 async def test_what_is_answered_has_the_documented_shape(api: OwnAPI, path: str, schema: str) -> None:
@@ -79,7 +80,11 @@ async def test_what_is_answered_has_the_documented_shape(api: OwnAPI, path: str,
         {"trace_id": "t1", "value": 1, "metadata": {"_user": "ann"}},
         {"trace_id": "t2", "value": 0, "weight": 0},
     )
-    await api.client.put(f"/v1/feedback/{feedback}", json={"value": 2})
+    await api.client.put(f"/v1/feedback/{feedback}", json={"value": 2, "comment": "better"})
+    await api.give(
+        {"request_id": exchange, "name": "mood", "value": {"a": 1}, "correction": [1], "overrides": feedback},
+        {"tags": ["none"], "allow_unmatched": True, "comment": "of nothing", "source_type": "HUMAN"},
+    )
     answer = await api.get(path.format(exchange=exchange, feedback=feedback))
     described = {"$ref": f"#/components/schemas/{schema}", **document()}
     jsonschema_rs.validator_for(described).validate(answer)

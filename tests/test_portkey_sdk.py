@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import portkey_ai
 import pytest
-from portkey_ai.api_resources.exceptions import BadRequestError, NotFoundError
+from portkey_ai.api_resources.exceptions import BadRequestError, InternalServerError, NotFoundError
+
+from tests.harness import run_gateway
+from tests.harness.lock import lock_held
+from tests.harness.recorded import Recorded, recorded
 
 if TYPE_CHECKING:
-    from tests.harness import RunningGateway
+    from tests.harness import Process, RunningGateway
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
-RECORDED = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "fixtures" / "portkey.jsonl").read_text().splitlines()
-]
+PYTHON = [request for request in recorded("portkey") if "npm" not in request.sdk]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_piece_of_feedback_is_created(
     row = one(gateway.rows.feedback(trace))
     assert answer.feedback_ids == [row["id"]]
     assert uuid.UUID(row["id"])
-    assert (row["value"], row["weight"], json.loads(row["metadata"])) == (5, 0.5, metadata)
+    assert (json.loads(row["value"]), row["weight"], json.loads(row["metadata"])) == (5, 0.5, metadata)
     special = [row[f"meta_{name}"] for name in ("user", "organisation", "prompt", "environment")]
     assert special == ["u1", "o1", "p1", "prod"]
 
@@ -78,7 +78,7 @@ def test_zero_is_a_value_and_the_weight_is_one(
     portkey.feedback.create(trace_id=trace, value=0)
 
     row = one(gateway.rows.feedback(trace))
-    assert (row["value"], row["weight"], row["metadata"]) == (0, 1.0, None)
+    assert (json.loads(row["value"]), row["weight"], row["metadata"]) == (0, 1.0, None)
 
 
 def test_many_pieces_are_created_in_one_call_and_in_order(
@@ -89,7 +89,7 @@ def test_many_pieces_are_created_in_one_call_and_in_order(
 
     rows = gateway.rows.feedback(trace)
     assert [row["id"] for row in rows] == answer.feedback_ids
-    assert [row["value"] for row in rows] == list(range(-10, 11))
+    assert [json.loads(row["value"]) for row in rows] == list(range(-10, 11))
 
 
 def test_a_bad_item_keeps_the_whole_batch_out(
@@ -115,7 +115,11 @@ def test_an_update_changes_what_it_names_and_nothing_else(
 
     assert (answer.status, answer.feedback_ids) == ("success", created.feedback_ids)
     row = one(gateway.rows.feedback(trace))
-    assert (row["value"], row["weight"], json.loads(row["metadata"])) == (-7, 0.5, {"text": "first"})
+    assert (json.loads(row["value"]), row["weight"], json.loads(row["metadata"])) == (
+        -7,
+        0.5,
+        {"text": "first"},
+    )
     assert row["created_at_ms"] == before["created_at_ms"]
     assert before["updated_at_ms"] is None
     assert row["updated_at_ms"] >= row["created_at_ms"]
@@ -130,7 +134,7 @@ def test_an_update_of_everything_replaces_weight_and_metadata(
     )
 
     row = one(gateway.rows.feedback(trace))
-    assert (row["value"], row["weight"], row["meta_user"]) == (1, 0.0, "u2")
+    assert (json.loads(row["value"]), row["weight"], row["meta_user"]) == (1, 0.0, "u2")
     assert json.loads(row["metadata"]) == {"_user": "u2"}
 
 
@@ -221,6 +225,7 @@ def test_the_summary_follows_creates_updates_and_deletes(
     assert deleted.status_code == 200
     assert summary == {
         "count": 2,
+        "score_count": 2,
         "pairs": [{"value": 0, "weight": 0.0, "count": 1}, {"value": 4, "weight": 0.5, "count": 1}],
         "sum_weight": 0.5,
         "weighted_mean": 4.0,
@@ -234,33 +239,79 @@ async def test_the_async_client_works_too(gateway: RunningGateway, trace: str) -
     created: Any = await client.feedback.create(trace_id=trace, value=3)
     await client.feedback.update(feedback_id=created.feedback_ids[0], value=4)
 
-    assert one(gateway.rows.feedback(trace))["value"] == 4
+    assert json.loads(one(gateway.rows.feedback(trace))["value"]) == 4
     assert gateway.rows.the_exchange(trace)["status"] == 200
 
 
-EXPECTED = {
-    "/v1/feedback/11111111-1111-1111-1111-111111111111": 404,
-    '{"trace_id":"FAIL400","value":99}': 400,
-}
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "", "/"])
+def test_every_spelling_of_the_base_url_works(gateway: RunningGateway, trace: str, path: str) -> None:
+    client = portkey_ai.Portkey(base_url=f"{gateway.url}{path}", api_key="PK")
+    created: Any = client.feedback.create(trace_id=trace, value=1)
+    client.feedback.update(feedback_id=created.feedback_ids[0], value=2)
+
+    assert json.loads(one(gateway.rows.feedback(trace))["value"]) == 2
 
 
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda it: f"{it['method']} {it['body'][:40]}")
-@pytest.mark.parametrize("slash", ["", "/"], ids=["plain", "with a slash"])
-def test_a_recorded_request_is_answered_as_its_sdk_needs_it(
-    gateway: RunningGateway, recorded: dict[str, Any], slash: str
+def test_the_environment_alone_points_it_here(
+    gateway: RunningGateway, trace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "chat" in recorded["path"] and slash:
-        pytest.skip("a slash after a chat path is the upstream's matter")
-    url = gateway.url + recorded["path"] + slash
-    answer = httpx.request(recorded["method"], url, headers=recorded["headers"], content=recorded["body"])
+    monkeypatch.setenv("PORTKEY_PROXY", gateway.base_url)
+    monkeypatch.setenv("PORTKEY_API_KEY", "PK")
+    portkey_ai.Portkey().feedback.create(trace_id=trace, value=1)
 
-    expected = EXPECTED.get(recorded["path"], EXPECTED.get(recorded["body"], 200))
-    assert answer.status_code == expected, answer.text
-    assert answer.headers["content-type"].startswith("application/json")
-    if expected == 200 and "feedback" in recorded["path"]:
+    assert len(gateway.rows.feedback(trace)) == 1
+
+
+def test_what_the_package_leaves_out_counts_as_left_out(
+    gateway: RunningGateway, portkey: portkey_ai.Portkey, trace: str
+) -> None:
+    portkey.feedback.create(trace_id=trace, value=0, metadata={"empty": "", "null": None})
+
+    assert json.loads(one(gateway.rows.feedback(trace))["metadata"]) == {"null": None}
+
+
+def test_an_idempotency_key_stores_a_repeat_once(gateway: RunningGateway, trace: str) -> None:
+    headers = {"Idempotency-Key": f"key-{trace}"}
+    with httpx.Client(base_url=gateway.base_url, headers=headers) as http_client:
+        client = portkey_ai.Portkey(base_url=gateway.base_url, api_key="PK", http_client=http_client)
+        first: Any = client.feedback.create(trace_id=trace, value=1)
+        second: Any = client.feedback.create(trace_id=trace, value=1)
+
+    assert first.feedback_ids == second.feedback_ids == [one(gateway.rows.feedback(trace))["id"]]
+
+
+def test_a_failure_inside_is_sent_once(fake_openai: Process, trace: str) -> None:
+    impatient = {"store": {"busy_timeout_s": 0.2, "retry_s": 0.2}}
+    sent: list[httpx.Request] = []
+    with (
+        run_gateway(impatient, upstream=f"{fake_openai.url}/v1") as gateway,
+        httpx.Client(base_url=gateway.base_url, event_hooks={"request": [sent.append]}) as http_client,
+    ):
+        assert gateway.database is not None
+        client = portkey_ai.Portkey(base_url=gateway.base_url, api_key="PK", http_client=http_client)
+        with lock_held(gateway.database), pytest.raises(InternalServerError) as raised:
+            client.feedback.create(trace_id=trace, value=1)
+
+        assert "Something went wrong" in raised.value.message
+        assert len(sent) == 1  # the package sends again after any 5xx without a header of ours
+        assert gateway.rows.feedback(trace) == []
+
+
+@pytest.mark.parametrize("request_", PYTHON, ids=str)
+@pytest.mark.parametrize("slash", [False, True], ids=["plain", "with a slash"])
+def test_a_recorded_request_is_answered_as_its_sdk_needs_it(
+    gateway: RunningGateway, request_: Recorded, slash: bool
+) -> None:
+    if "chat" in request_.path and slash:
+        pytest.skip("a slash after a chat path is the upstream's matter")
+    answer = request_.replay(gateway.port, path=request_.with_slash() if slash else None)
+
+    assert answer.status == request_.status, answer.body
+    assert (answer.header("content-type") or "").startswith("application/json")
+    if request_.status == 200 and "feedback" in request_.path:
         assert answer.json()["status"] == "success"
         assert all(uuid.UUID(feedback_id) for feedback_id in answer.json()["feedback_ids"])
-    elif expected != 200:
+    elif request_.status != 200:
         body = answer.json()
         assert (body["status"], body["message"]) == ("failure", body["error"]["message"])
 

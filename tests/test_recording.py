@@ -125,7 +125,7 @@ def test_a_row_holds_what_the_request_and_the_answer_said(gateway: RunningGatewa
     assert row["prompt_tokens"] > 0
     assert row["completion_tokens"] > 0
     assert row["cost_usd"] > 0
-    assert 0 < row["first_byte_ms"] <= row["latency_ms"]
+    assert 0 < row["queue_ms"] < row["first_byte_ms"] <= row["latency_ms"]
     assert (row["body_user"], json.loads(row["body_metadata"])) == ("body-user", {"from": "body"})
     assert (row["meta_user"], json.loads(row["metadata"])["from"]) == ("ana", "header")
 

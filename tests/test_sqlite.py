@@ -1,4 +1,4 @@
-"""The SQLite database: contract, limits, migrations, and the two private names we use of aiosqlite."""
+"""The SQLite database: contract, limits, and the two private names we use of aiosqlite."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from pathlib import Path
 
 import aiosqlite
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
-import gateway.store.migrate as migrations
 from gateway.config.schema import Store
 from gateway.errors import StoreUnavailable
 from gateway.store.sqlite import READERS, SqliteDatabase
-from gateway.store.tables import metadata, trace
+from gateway.store.tables import trace
 
 ROW = {
     "key_id": "k", "trace_id": "t", "first_at_ms": 1, "last_at_ms": 1, "exchange_count": 0, "error_count": 0,
@@ -107,18 +102,6 @@ async def test_a_closed_database_has_no_write_ahead_log_left(tmp_path: Path) -> 
     await database.write(lambda connection: connection.execute(insert(trace).values(ROW)))
     await database.close()
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.db"]
-
-
-def test_the_migrations_lead_to_the_tables() -> None:
-    with create_engine("sqlite://").connect() as connection:
-        migrations.migrate(connection)
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-
-def test_head_is_the_newest_migration() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).with_name("migrations")))
-    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
 
 
 def test_aiosqlite_still_has_the_two_private_names_we_use() -> None:

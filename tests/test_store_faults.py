@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from tests.harness import RunningGateway, run_gateway
+from tests.harness.lock import lock_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.harness import Process
 
 HELD_S = 3.0
 IMPATIENT = {"store": {"busy_timeout_s": 0.2, "retry_s": 0.2}}
-
-
-@contextmanager
-def lock_held(path: Path) -> Iterator[None]:
-    """The one write lock of the database file, from another process than the gateway's: this one."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            holder.execute("ROLLBACK")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from gateway.records import FeedbackFilter, LogFilter, TraceFilter
-from gateway.store import feedback, logs, search, traces
+from gateway.store import feedback_list, logs, search, traces
 from tests.own_api import OwnAPI, own_api
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ async def test_a_trace_sums_up_its_exchanges_and_its_feedback(api: OwnAPI) -> No
         "cost_usd": 0.25,
         "feedback": {
             "count": 3,
+            "score_count": 3,
             "pairs": [{"value": -10, "weight": 0.5, "count": 1}, {"value": 5, "weight": 1.0, "count": 2}],
             "sum_weight": 2.5,
             "weighted_mean": 2.0,
@@ -75,7 +77,8 @@ async def test_one_trace_shows_its_newest_exchanges_and_feedback(api: OwnAPI) ->
 async def test_a_trace_without_feedback_has_an_empty_summary(api: OwnAPI) -> None:
     await api.exchange("t1")
     assert (await api.get("/v1/traces/t1"))["feedback"] == {
-        "count": 0, "pairs": [], "sum_weight": 0.0, "weighted_mean": None, "mean_weighted_value": None,
+        "count": 0, "score_count": 0, "pairs": [], "sum_weight": 0.0, "weighted_mean": None,
+        "mean_weighted_value": None,
     }  # fmt: skip
 
 
@@ -228,6 +231,10 @@ async def test_a_path_that_is_not_ours_is_a_404_in_json(api: OwnAPI) -> None:
     assert response.json()["error"]["code"] == "unknown_path"
 
 
+def _feedback(filters: dict[str, Any], connection: Connection) -> Any:
+    return feedback_list.find(connection, "default", FeedbackFilter(**filters), limit=5)
+
+
 LISTS: list[tuple[str, Callable[[Connection], Any]]] = [
     ("traces", lambda c: traces.find(c, "default", TraceFilter(), limit=5)),
     ("traces after", lambda c: traces.find(c, "default", TraceFilter(), limit=5, after="t5")),
@@ -240,7 +247,27 @@ LISTS: list[tuple[str, Callable[[Connection], Any]]] = [
     ("logs trace", lambda c: logs.find(c, "default", LogFilter(trace_id="t5"), limit=5)),
     ("logs failed", lambda c: logs.find(c, "default", LogFilter(failed=True), limit=5)),
     ("logs user", lambda c: logs.find(c, "default", LogFilter(user="ann"), limit=5)),
-    ("feedback", lambda c: feedback.find(c, "default", FeedbackFilter(), limit=5)),
+    ("logs rated", lambda c: logs.find(c, "default", LogFilter(has_feedback=True), limit=5)),
+    ("feedback of a trace", lambda c: feedback_list.of_trace(c, "default", "t5", limit=5)),
+    ("feedback of a log", lambda c: feedback_list.of_exchange(c, "default", "x", "t5", limit=5)),
+    *(
+        (f"feedback {filters}", partial(_feedback, filters))
+        for filters in (
+            {},
+            {"trace_id": "t5"},
+            {"request_id": "t5"},
+            {"user": "ann"},
+            {"name": "feedback"},
+            {"kind": "score"},
+            {"signal": "explicit"},
+            {"source_type": "API"},
+            {"source_id": "ann"},
+            {"label": "good"},
+            {"min_value": 0.5, "max_value": 1},
+            {"include_retracted": True},
+            {"since_ms": 1, "until_ms": 9},
+        )
+    ),
 ]
 
 
@@ -251,7 +278,10 @@ async def test_a_walk_through_a_list_sorts_nothing_and_scans_no_table(
     monkeypatch.setattr(search, "FEW_ROWS", 0)  # as with a million rows
     for n in range(10):
         await api.exchange(f"t{n}", meta_user="ann", status=500)
-    await api.give(*({"trace_id": f"t{n}", "value": 1} for n in range(10)))
+    await api.give(
+        *({"trace_id": f"t{n}", "value": 1, "metadata": {"_user": "ann"}} for n in range(10)),
+        *({"trace_id": f"t{n}", "name": "mood", "value": "good"} for n in range(10)),
+    )
 
     def plans(connection: Connection) -> list[str]:
         statements: list[Any] = []

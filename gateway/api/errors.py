@@ -1,7 +1,7 @@
 """Errors as JSON: the one place where an error of ours becomes an answer in OpenAI's shape.
 
-What went wrong is decided where the error is raised; here is only how it looks. Portkey's shape, which the
-feedback endpoints answer with, is next door in `gateway.api.feedback_errors`.
+What went wrong is decided where the error is raised; here is only how it looks. Vendors' endpoints, and with
+them everything under feedback, answer in their vendor's shape, which is in `gateway/compat/`.
 """
 
 from __future__ import annotations

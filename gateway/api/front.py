@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.resource import openai_error
-from gateway.errors import GatewayError
+from gateway.auth.keys import KeyRing
+from gateway.errors import GatewayError, InvalidKey
 from gateway.ids import new_id
 from gateway.proxy.forward import INTERNAL_MESSAGE
 from gateway.proxy.headers import own_headers
@@ -24,7 +25,7 @@ from gateway.proxy.incoming import select_trace_id
 
 logger = logging.getLogger(__name__)
 
-OWN_NOUNS = frozenset({"feedback", "traces", "logs"})
+OWN_NOUNS = frozenset({"feedback", "feedback-tasks", "annotations", "traces", "logs", "export"})
 """First path segments under /v1 that are ours; everything else under /v1 goes upstream."""
 
 _DOUBLED = re.compile(rb"/{2,}")
@@ -32,10 +33,20 @@ _DOUBLED_AT_THE_START = re.compile(rb"^/+(?:v1/+)?")
 
 
 class Front:
-    """ASGI application over two others: `forward` for the upstreams' paths, `own` for ours."""
+    """ASGI application over two others: `forward` for the upstreams' paths, `own` for ours.
 
-    def __init__(self, forward: ASGIApp, own: ASGIApp, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    With `keys`, what is forwarded needs one; `own` asks for it by itself, in the shape of each vendor.
+    """
+
+    def __init__(
+        self,
+        forward: ASGIApp,
+        own: ASGIApp,
+        keys: KeyRing | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._forward = forward
+        self._keys = keys
         self._own = own
         self._clock_ns = clock_ns
 
@@ -45,10 +56,16 @@ class Front:
             scope = _joined(scope, _DOUBLED_AT_THE_START)
             path = scope["path"]
         if path.startswith("/v1/") and path[4:].partition("/")[0] not in OWN_NOUNS:
+            if self._keys is not None:
+                try:
+                    scope["gateway.key"] = self._keys.holder_of_forwarded(scope["headers"])
+                except InvalidKey as error:
+                    # Not recorded: there is nobody it would belong to.
+                    return self._serve(openai_error(error, Request(scope)), scope, receive, send)
             return self._forward(scope, receive, send)
-        return self._serve_own(_joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
+        return self._serve(self._own, _joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
 
-    async def _serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id(self._clock_ns())
         started = False
         ids = own_headers(request_id, request_id)
@@ -65,7 +82,7 @@ class Front:
             trace_id = select_trace_id(dict(scope["headers"]))
             if trace_id is not None:
                 ids = own_headers(trace_id, request_id)
-            await self._own(scope, receive, send_with_ids)
+            await app(scope, receive, send_with_ids)
         except GatewayError as error:
             await openai_error(error, Request(scope))(scope, receive, send_with_ids)
         except Exception:

@@ -27,7 +27,7 @@ class LogEndpoints:
 
     async def find(self, request: Request) -> Response:
         wanted, paging = log_filter(request.scope["query_string"])
-        key_id = self._services.key_id()
+        key_id = self._services.key_id(request.headers)
         page = await self._services.database.read(
             lambda connection: logs.find(connection, key_id, wanted, limit=paging.limit, after=paging.after)
         )
@@ -36,7 +36,7 @@ class LogEndpoints:
     async def get(self, request: Request) -> Response:
         no_parameters(request.scope["query_string"])
         exchange_id = request.path_params["id"].removesuffix("/")
-        key_id, limit = self._services.key_id(), self._services.max_items_shown
+        key_id, limit = self._services.key_id(request.headers), self._services.max_items_shown
         detail = await self._services.database.read(
             lambda connection: logs.get(connection, key_id, exchange_id, feedback_limit=limit)
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway import __version__
+from gateway.api import openapi_summary, openapi_tasks
 from gateway.api.openapi_schemas import BOOLEAN, SCHEMAS, STRING, Schema, ref
 from gateway.api.params import (
     DEFAULT_LIMIT,
@@ -15,8 +18,10 @@ from gateway.api.params import (
     TRACES,
     ListParameters,
 )
+from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
 
 _VALUE: Schema = {"type": "integer", "minimum": -10, "maximum": 10}
+_NUMBER: Schema = {"type": "number", "minimum": -(10**15) + 1, "maximum": 10**15 - 1}
 _MEAN: Schema = {"type": "number", "minimum": -10, "maximum": 10}
 _TIME: Schema = {
     "anyOf": [
@@ -34,8 +39,17 @@ _PARAMETERS: dict[str, tuple[str, Schema]] = {
     "environment": ("Metadata `_environment`.", _TEXT),
     "since": ("At this time or later: ISO 8601 or Unix seconds.", _TIME),
     "until": ("Before this time: ISO 8601 or Unix seconds.", _TIME),
-    "min_value": ("Feedback of at least this value.", _VALUE),
-    "max_value": ("Feedback of at most this value.", _VALUE),
+    "request_id": ("Given to this exchange.", _TEXT),
+    "name": ("Of this name.", _TEXT),
+    "kind": ("Of this kind of value.", {"enum": list(KINDS)}),
+    "signal": ("Rated, done or written.", {"enum": list(SIGNALS)}),
+    "source_type": ("By this kind of source.", {"enum": list(SOURCE_TYPES)}),
+    "source_id": ("By this user, reviewer or judge.", _TEXT),
+    "task_id": ("Given for this task.", _TEXT),
+    "label": ("Whose value is this text, `true` or `false`.", _TEXT),
+    "include_retracted": ("With what was taken back.", BOOLEAN),
+    "min_value": ("With a score of at least this.", _VALUE),
+    "max_value": ("With a score of at most this.", _VALUE),
     "model": ("Requested or answering model.", _TEXT),
     "upstream": ("Name of the upstream.", _TEXT),
     "status": (
@@ -52,6 +66,11 @@ _PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
     "after": ("The `last_id` of the page before.", _TEXT),
+}
+_OF_FEEDBACK: dict[str, tuple[str, Schema]] = {
+    "trace_id": ("Given to this trace or to an exchange of it, or under this id.", _TEXT),
+    "min_value": ("A number of at least this; true is 1 and false 0.", _NUMBER),
+    "max_value": ("A number of at most this; true is 1 and false 0.", _NUMBER),
 }
 _METADATA = {
     "name": "metadata",
@@ -84,8 +103,14 @@ def document() -> dict[str, Any]:
             "description": "Feedback on traces, and what was recorded of them. Everything else under /v1 is "
             "forwarded to an upstream.",
         },
-        "paths": {**_feedback_paths(), **_read_paths(), **_health_paths()},
-        "components": {"schemas": SCHEMAS},
+        "paths": {
+            **openapi_summary.paths(_parameters, _OF_FEEDBACK),
+            **_feedback_paths(),
+            **openapi_tasks.paths(),
+            **_read_paths(),
+            **_health_paths(),
+        },
+        "components": {"schemas": {**SCHEMAS, **openapi_tasks.SCHEMAS, **openapi_summary.SCHEMAS}},
     }
 
 
@@ -101,7 +126,7 @@ def _feedback_paths() -> dict[str, Any]:
     return {
         "/v1/feedback": {
             "get": _operation("Lists feedback, newest first.", "FeedbackList", "400", "503", fails=fails)
-            | {"parameters": _parameters(FEEDBACK)},
+            | {"parameters": _parameters(FEEDBACK, _OF_FEEDBACK)},
             "post": _operation("Stores all items or none.", "FeedbackSaved", "400", "422", *body, fails=fails)
             | {"parameters": [idempotency_key], "requestBody": _takes("FeedbackDrafts")},
         },
@@ -111,6 +136,12 @@ def _feedback_paths() -> dict[str, Any]:
             "put": _operation("Changes it.", "FeedbackSaved", "400", "404", *body, fails=fails)
             | {"requestBody": _takes("FeedbackChange")},
             "delete": _operation("Takes it back.", "FeedbackDeleted", "404", "503", fails=fails),
+        },
+        "/v1/feedback/{id}/history": {
+            "parameters": [_in_path("id", "A feedback id, also of feedback that was taken back.")],
+            "get": _operation(
+                "Shows what it was before each change.", "FeedbackHistory", "400", "404", "503", fails=fails
+            ),
         },
     }
 
@@ -163,9 +194,12 @@ def _in_path(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "description": description, "schema": _TEXT}
 
 
-def _parameters(known: ListParameters) -> list[dict[str, Any]]:
+def _parameters(
+    known: ListParameters, special: Mapping[str, tuple[str, Schema]] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    described = {**_PARAMETERS, **special}
     named = [
-        {"name": name, "in": "query", "description": _PARAMETERS[name][0], "schema": _PARAMETERS[name][1]}
-        for name in (*known.parse, "limit", "after")
+        {"name": name, "in": "query", "description": described[name][0], "schema": described[name][1]}
+        for name in known.known
     ]
     return [*named, _METADATA]

@@ -1,20 +1,25 @@
 """JSON Schemas of everything our endpoints take and answer, for the OpenAPI document.
 
-They describe what `shapes.py`, `errors.py` and `feedback_errors.py` write; test_openapi.py holds them to it.
+They describe what `shapes.py`, `errors.py` and native feedback's errors write; test_openapi.py holds them to
+it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gateway.feedback.portkey import (
+from gateway.feedback.body import (
+    DEFAULT_MATCHED,
     MAX_ITEMS,
-    MAX_METADATA_BYTES,
-    MAX_NUMBER_CHARS,
-    MAX_VALUE,
-    MIN_VALUE,
+    MAX_MATCHED,
+    MAX_METADATA_PAIRS,
+    MAX_SOURCE_CHARS,
+    MAX_TAG_CHARS,
+    MAX_TAGS,
 )
+from gateway.feedback.item import MAX_METADATA_BYTES, MAX_NAME_CHARS, MAX_NUMBER_CHARS, MAX_VALUE_BYTES
 from gateway.ids import MAX_TRACE_ID_CHARS
+from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
 
 Schema = dict[str, Any]
 
@@ -68,11 +73,9 @@ _METADATA: Schema = {
     "passes too. `_user`, `_organisation`, `_prompt` and `_environment` are indexed.",
 }
 _VALUE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": MIN_VALUE, "maximum": MAX_VALUE},
-        {"type": "string", "pattern": r"^-?([0-9]|10)(\.0+)?$", "maxLength": MAX_NUMBER_CHARS},
-    ],
-    "description": "0 is a value like any other.",
+    "description": "Of the kind that `kind` says. Without one, a score: an integer from -10 to 10, or a "
+    "string that spells one. Where there is a `name` or a `task_id`, the kind is that of the JSON. At most "
+    f"{MAX_VALUE_BYTES} bytes as compact JSON. 0 is a value like any other.",
 }
 _WEIGHT: Schema = {
     "anyOf": [
@@ -83,12 +86,64 @@ _WEIGHT: Schema = {
     "default": 1.0,
 }
 
+_CORRECTION: Schema = {"description": "What the answer should have been, any JSON. `expected` is the same."}
+_COMMENT: Schema = nullable({"type": "string", "maxLength": MAX_VALUE_BYTES})
+_NAME: Schema = nullable({"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS})
+_SOURCE_ID: Schema = nullable({"type": "string", "maxLength": MAX_SOURCE_CHARS})
+_TAGS: Schema = nullable(
+    {**array({"type": "string", "minLength": 1, "maxLength": MAX_TAG_CHARS}), "maxItems": MAX_TAGS}
+)
+_SELECTOR: Schema = nullable(
+    {
+        "type": "object",
+        "description": "Every exchange with all of these tags and this metadata, compared as text.",
+        "properties": {
+            "tags": _TAGS,
+            "metadata": nullable(
+                {
+                    "type": "object",
+                    "maxProperties": MAX_METADATA_PAIRS,
+                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+                }
+            ),
+        },
+        "additionalProperties": False,
+    }
+)
+_DRAFT: dict[str, Schema] = {
+    "trace_id": {
+        "anyOf": [TRACE_ID, {"enum": ["", None]}],
+        "description": "What it is about: a trace, or an exchange by its request id. Give one of `trace_id`, "
+        "`request_id`, and `tags` or `selector`.",
+    },
+    "request_id": nullable(TRACE_ID),
+    "tags": _TAGS,
+    "selector": _SELECTOR,
+    "allow_unmatched": nullable(BOOLEAN),
+    "max_matched": nullable(
+        {"type": "integer", "minimum": 1, "maximum": MAX_MATCHED, "default": DEFAULT_MATCHED}
+    ),
+    "name": _NAME,
+    "kind": {"enum": [*KINDS, None]},
+    "value": _VALUE,
+    "weight": _WEIGHT,
+    "comment": _COMMENT,
+    "correction": _CORRECTION,
+    "signal": {"enum": [*SIGNALS, None]},
+    "source_type": {"enum": [*SOURCE_TYPES, None]},
+    "source_id": _SOURCE_ID,
+    "task_id": _SOURCE_ID,
+    "overrides": {**_SOURCE_ID, "description": "The id of feedback that no longer counts, because of this."},
+    "metadata": _METADATA,
+}
+
 _LOG: dict[str, Schema] = {
     "object": {"const": "log"},
     "id": STRING,
     "trace_id": STRING,
     "started_at": TIME,
     "latency_ms": NUMBER,
+    "queue_ms": nullable(NUMBER),
     "first_byte_ms": nullable(NUMBER),
     "method": STRING,
     "path": STRING,
@@ -111,6 +166,7 @@ _LOG: dict[str, Schema] = {
     "request_bytes": COUNT,
     "response_bytes": COUNT,
     "metadata": nullable({"type": "object"}),
+    "tags": array(STRING),
     "body_user": nullable(STRING),
     "body_metadata": ANYTHING,
     "feedback": ref("FeedbackSummary"),
@@ -142,8 +198,8 @@ _CAUSE: dict[str, Schema] = {
 SCHEMAS: dict[str, Schema] = {
     "FeedbackDraft": {
         "type": "object",
-        "required": ["trace_id", "value"],
-        "properties": {"trace_id": TRACE_ID, "value": _VALUE, "weight": _WEIGHT, "metadata": _METADATA},
+        "properties": _DRAFT,
+        "anyOf": [{"required": [name]} for name in ("trace_id", "request_id", "tags", "selector")],
     },
     "FeedbackDrafts": {
         "description": "One item, an array of items, or, from Node's SDK, an object with numeric keys.",
@@ -154,9 +210,12 @@ SCHEMAS: dict[str, Schema] = {
     },
     "FeedbackChange": {
         "type": "object",
-        "description": "What is left out stays as it is.",
-        "required": ["value"],
-        "properties": {"value": _VALUE, "weight": _WEIGHT, "metadata": _METADATA},
+        "description": "What is left out stays as it is. `value` may be left out where a field is changed "
+        "that Portkey has not.",
+        "properties": {
+            name: _DRAFT[name]
+            for name in ("name", "kind", "value", "weight", "comment", "correction", "signal", "metadata")
+        },
     },
     "FeedbackSaved": record(
         {"status": {"const": "success"}, "message": STRING, "feedback_ids": array(STRING)}
@@ -168,28 +227,66 @@ SCHEMAS: dict[str, Schema] = {
         {
             "object": {"const": "feedback"},
             "id": STRING,
-            "trace_id": STRING,
-            "value": INTEGER,
+            "trace_id": nullable(STRING),
+            "targets": array(
+                record({"trace_id": STRING, "request_id": nullable(STRING), "matched": BOOLEAN})
+            ),
+            "name": STRING,
+            "kind": {"enum": list(KINDS)},
+            "signal": {"enum": list(SIGNALS)},
+            "value": ANYTHING,
             "weight": NUMBER,
+            "comment": nullable(STRING),
+            "correction": ANYTHING,
+            "source": record({"type": {"enum": list(SOURCE_TYPES)}, "id": nullable(STRING)}),
+            "task": nullable(record({"id": STRING, "version": nullable(INTEGER)})),
             "metadata": nullable({"type": "object"}),
+            "overrides": nullable(STRING),
+            "valid": {**BOOLEAN, "description": "False while live feedback overrides it."},
             "created_at": TIME,
             "updated_at": nullable(TIME),
+            "retracted_at": nullable(TIME),
             "matched": BOOLEAN,
+        }
+    ),
+    "FeedbackHistory": record(
+        {
+            "object": {"const": "feedback.history"},
+            "id": STRING,
+            "data": array(
+                record(
+                    {
+                        "number": INTEGER,
+                        "changed_at": TIME,
+                        "action": {"enum": ["changed", "retracted"]},
+                        "fields": {"type": "object", "description": "The old values of what changed."},
+                    }
+                )
+            ),
+            "feedback": ref("Feedback"),
         }
     ),
     "FeedbackSummary": record(
         {
             "count": COUNT,
+            "score_count": COUNT,
             "pairs": array(record({"value": INTEGER, "weight": NUMBER, "count": COUNT})),
             "sum_weight": NUMBER,
             "weighted_mean": nullable(NUMBER),
             "mean_weighted_value": nullable(NUMBER),
         },
-        description="weighted_mean is Σ(value·weight)/Σ(weight), mean_weighted_value Σ(value·weight)/count.",
+        description="`count` is of all feedback, `score_count` of the scores, which the rest is about. "
+        "weighted_mean is Σ(value·weight)/Σ(weight), mean_weighted_value Σ(value·weight)/score_count.",
     ),
     "Trace": record(_TRACE),
     "TraceDetail": record(
-        {**_TRACE, "exchanges": array(ref("Log")), "exchanges_has_more": BOOLEAN, **_FEEDBACK_ITEMS}
+        {
+            **_TRACE,
+            "exchanges": array(ref("Log")),
+            "exchanges_has_more": BOOLEAN,
+            **_FEEDBACK_ITEMS,
+            "feedback_by_name": array(ref("NameSummary")),
+        }
     ),
     "Log": record(_LOG),
     "Body": record(

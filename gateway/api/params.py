@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from gateway.errors import InvalidField
-from gateway.records import FeedbackFilter, LogFilter, TraceFilter
+from gateway.exports.service import Cut
+from gateway.records import KINDS, SIGNALS, SOURCE_TYPES, FeedbackFilter, LogFilter, TraceFilter
+from gateway.records.summary import GROUPINGS, Grouping
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1_000
@@ -49,19 +51,20 @@ class ListParameters:
 
     parse: Mapping[str, Parse]
     takes_metadata: bool = True
+    takes_paging: bool = True
 
     def read(self, query_string: bytes) -> tuple[dict[str, Any], Paging]:
         """The values by field name of the filter, and the page. Raises InvalidField."""
         values: dict[str, Any] = {}
         metadata: dict[str, str] = {}
-        for name, text in _pairs(query_string):
+        for name, text in pairs(query_string):
             match = _METADATA.fullmatch(name) if self.takes_metadata else None
             if match:
                 if match[1] in metadata:
                     raise _twice(name)
                 metadata[match[1]] = text
                 continue
-            parse = self.parse.get(name) or _PAGING.get(name)
+            parse = self.known.get(name)
             if parse is None:
                 raise self._unknown(name)
             if name in values:
@@ -73,13 +76,19 @@ class ListParameters:
             raise InvalidField(
                 f"metadata: {len(metadata)} keys, the limit is {MAX_METADATA_PARAMETERS}", param="metadata"
             )
-        paging = Paging(values.pop("limit", DEFAULT_LIMIT), values.pop("after", None))
+        paging = Paging()
+        if self.takes_paging:
+            paging = Paging(values.pop("limit", DEFAULT_LIMIT), values.pop("after", None))
         if metadata:
             values["metadata"] = tuple(metadata.items())
         return values, paging
 
+    @property
+    def known(self) -> Mapping[str, Parse]:
+        return {**self.parse, **_PAGING} if self.takes_paging else self.parse
+
     def _unknown(self, name: str) -> InvalidField:
-        known = [*self.parse, *_PAGING, *(["metadata[key]"] if self.takes_metadata else [])]
+        known = [*self.known, *(["metadata[key]"] if self.takes_metadata else [])]
         close = get_close_matches(name, known, n=1)
         remedy = f'did you mean "{close[0]}"?' if close else f"known are {', '.join(known)}"
         return InvalidField(f"{name!r}: unknown parameter; {remedy}", param=name)
@@ -105,9 +114,50 @@ def log_filter(query_string: bytes) -> tuple[LogFilter, Paging]:
     return LogFilter(**_renamed(values)), paging
 
 
+def summary_filter(query_string: bytes) -> tuple[FeedbackFilter, Grouping | None, Paging]:
+    """The feedback to sum up, and the page of its groups."""
+    values, paging = SUMMARY.read(query_string)
+    _check_order(values, ("since", "until"), ("min_value", "max_value"))
+    group_by = values.pop("group_by", None)
+    return FeedbackFilter(**_renamed(values)), group_by, paging
+
+
+def feedback_export(query_string: bytes) -> tuple[FeedbackFilter, Cut, dict[str, Any]]:
+    """The feedback to export, which part of it, and how: `format`."""
+    values, cut, how = _export(FEEDBACK_EXPORT, query_string, "format")
+    _check_order(values, ("min_value", "max_value"))
+    return FeedbackFilter(**_renamed(values)), cut, how
+
+
+def exchange_export(query_string: bytes) -> tuple[LogFilter, Cut]:
+    values, cut, _ = _export(EXCHANGE_EXPORT, query_string)
+    return LogFilter(**_renamed(values)), cut
+
+
+def finetuning_export(query_string: bytes) -> tuple[LogFilter, Cut, dict[str, Any]]:
+    """The exchanges to learn from, which part of them, and how: `format`, `name`, `min_score`, `ids`."""
+    values, cut, how = _export(FINETUNING_EXPORT, query_string, "format", "name", "min_score", "ids")
+    if how.get("format") == "dpo" and "min_score" in how:
+        raise InvalidField(
+            "min_score: pairs have a better and a worse answer, whatever their scores; leave it out",
+            param="min_score",
+        )
+    return LogFilter(**_renamed(values)), cut, how
+
+
+def _export(
+    known: ListParameters, query_string: bytes, *how: str
+) -> tuple[dict[str, Any], Cut, dict[str, Any]]:
+    """The filter's values, the part, and the values of the parameters that say how."""
+    values, _ = known.read(query_string)
+    _check_order(values, ("since", "until"))
+    cut = Cut(values.pop("after", None), values.pop("limit", None))
+    return values, cut, {name: values.pop(name) for name in how if name in values}
+
+
 def no_parameters(query_string: bytes) -> None:
     """For endpoints without parameters. Raises InvalidField."""
-    for name, _ in _pairs(query_string):
+    for name, _ in pairs(query_string):
         raise InvalidField(f"{name!r}: unknown parameter; this path takes none, remove it", param=name)
 
 
@@ -134,7 +184,7 @@ def _twice(name: str) -> InvalidField:
     return InvalidField(f"{name}: given more than once; give it once", param=name)
 
 
-def _pairs(query_string: bytes) -> Sequence[tuple[str, str]]:
+def pairs(query_string: bytes) -> Sequence[tuple[str, str]]:
     try:
         return parse_qsl(
             query_string.decode("ascii"),
@@ -167,6 +217,21 @@ def _mean(name: str, text: str) -> float:
     if not _DECIMAL.fullmatch(text) or not -10 <= float(text) <= 10:
         raise InvalidField(f"{name}: {text!r} is not a number from -10 to 10", param=name)
     return float(text)
+
+
+def _decimal(name: str, text: str) -> float:
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidField(f"{name}: {text!r} is not a number such as -2 or 0.5", param=name)
+    return float(text)
+
+
+def _one_of(choices: tuple[str, ...]) -> Parse:
+    def parse(name: str, text: str) -> str:
+        if text not in choices:
+            raise InvalidField(f"{name}: {text!r} is not one of {', '.join(choices)}", param=name)
+        return text
+
+    return parse
 
 
 def _boolean(name: str, text: str) -> bool:
@@ -218,7 +283,22 @@ _VALUES: Mapping[str, Parse] = {
     "min_value": _number_between(-10, 10),
     "max_value": _number_between(-10, 10),
 }
-FEEDBACK = ListParameters({**_FOUND_BY, **_VALUES})
+FEEDBACK = ListParameters(
+    {
+        **_FOUND_BY,
+        "request_id": _text,
+        "name": _text,
+        "kind": _one_of(KINDS),
+        "signal": _one_of(SIGNALS),
+        "source_type": _one_of(SOURCE_TYPES),
+        "source_id": _text,
+        "task_id": _text,
+        "label": _text,
+        "min_value": _decimal,
+        "max_value": _decimal,
+        "include_retracted": _boolean,
+    }
+)
 TRACES = ListParameters(
     {
         **_FOUND_BY,
@@ -240,4 +320,33 @@ LOGS = ListParameters(
         "streamed": _boolean,
         "has_feedback": _boolean,
     }
+)
+TASKS = ListParameters({"include_archived": _boolean}, takes_metadata=False)
+TASK = ListParameters({"version": _number_between(1, 999_999_999)}, takes_metadata=False, takes_paging=False)
+INBOX = ListParameters({"reviewer": _text}, takes_metadata=False)
+CLAIMS = ListParameters({"reviewer": _text, "request_id": _text}, takes_metadata=False, takes_paging=False)
+
+SUMMARY = ListParameters(
+    {
+        **{name: parse for name, parse in FEEDBACK.parse.items() if name != "include_retracted"},
+        "group_by": _one_of(GROUPINGS),
+    }
+)
+_CUT: Mapping[str, Parse] = {"limit": _number_between(1, 999_999_999), "after": _text}
+FEEDBACK_EXPORT = ListParameters(
+    {**FEEDBACK.parse, "format": _one_of(("jsonl", "csv")), **_CUT}, takes_paging=False
+)
+EXCHANGE_EXPORT = ListParameters({**LOGS.parse, **_CUT}, takes_paging=False)
+FINETUNING_EXPORT = ListParameters(
+    {
+        **_FOUND_BY,
+        "model": _text,
+        "upstream": _text,
+        "format": _one_of(("openai", "dpo")),
+        "name": _text,
+        "min_score": _decimal,
+        "ids": _boolean,
+        **_CUT,
+    },
+    takes_paging=False,
 )

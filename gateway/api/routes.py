@@ -9,26 +9,33 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.api import feedback, logs, traces
+from gateway.api import export, feedback, feedback_tasks, logs, summary, traces, vendors
 from gateway.api.openapi import document
 from gateway.api.resource import Resource, answer, openai_error
 from gateway.api.services import Services
 from gateway.errors import UnknownPath
+from gateway.feedback.vendor import Vendor
 from gateway.jsonio import dumps
 
 
-def routes(services: Services) -> list[BaseRoute]:
+def routes(services: Services, served: Sequence[Vendor]) -> list[BaseRoute]:
+    of_feedback = {**summary.handlers(services), **feedback.handlers(services)}
     return [
-        *feedback.routes(services),
+        *vendors.routes(services, served, of_feedback),
+        *feedback_tasks.routes(services),
         *traces.routes(services),
         *logs.routes(services),
+        *export.routes(services),
         Route("/openapi.json", Resource({"GET": _openapi})),
     ]
 
 
-def router(services: Services, others: Sequence[BaseRoute] = ()) -> Router:
-    """The routes and `others` as an ASGI application that never redirects: Portkey's SDK fails on a 307."""
-    return Router([*routes(services), *others], redirect_slashes=False, default=_unknown_path)
+def router(services: Services, served: Sequence[Vendor], others: Sequence[BaseRoute] = ()) -> Router:
+    """Our routes, those of the vendors `served`, and `others`, as an ASGI application.
+
+    It never redirects: Portkey's SDK fails on a 307.
+    """
+    return Router([*routes(services, served), *others], redirect_slashes=False, default=_unknown_path)
 
 
 async def _openapi(_: Request) -> Response:

@@ -20,6 +20,8 @@ from gateway.records import (
     Log,
     LogDetail,
     Page,
+    Revision,
+    Target,
     TraceDetail,
     TraceSummary,
 )
@@ -42,12 +44,43 @@ def feedback_shape(feedback: Feedback) -> dict[str, Any]:
         "object": "feedback",
         "id": feedback.id,
         "trace_id": feedback.trace_id,
+        "targets": [_target_shape(target) for target in feedback.targets],
+        "name": feedback.name,
+        "kind": feedback.kind,
+        "signal": feedback.signal,
         "value": feedback.value,
         "weight": feedback.weight,
+        "comment": feedback.comment,
+        "correction": feedback.correction,
+        "source": {"type": feedback.source_type, "id": feedback.source_id},
+        "task": None
+        if feedback.task_id is None
+        else {"id": feedback.task_id, "version": feedback.task_version},
         "metadata": feedback.metadata,
+        "overrides": feedback.overrides,
+        "valid": not feedback.superseded,
         "created_at": time_shape(feedback.created_at_ms),
-        "updated_at": None if feedback.updated_at_ms is None else time_shape(feedback.updated_at_ms),
+        "updated_at": _time_or_null(feedback.updated_at_ms),
+        "retracted_at": _time_or_null(feedback.retracted_at_ms),
         "matched": feedback.matched,
+    }
+
+
+def history_shape(feedback: Feedback, revisions: Iterable[Revision]) -> dict[str, Any]:
+    """What a piece of feedback was before each change, oldest first, and what it is."""
+    return {
+        "object": "feedback.history",
+        "id": feedback.id,
+        "data": [
+            {
+                "number": revision.number,
+                "changed_at": time_shape(revision.changed_at_ms),
+                "action": revision.action,
+                "fields": revision.fields,
+            }
+            for revision in revisions
+        ],
+        "feedback": feedback_shape(feedback),
     }
 
 
@@ -85,6 +118,7 @@ def log_shape(log: Log) -> dict[str, Any]:
         "trace_id": row.trace_id,
         "started_at": time_shape(row.started_at_ms),
         "latency_ms": row.latency_ms,
+        "queue_ms": row.queue_ms,
         "first_byte_ms": row.first_byte_ms,
         "method": row.method,
         "path": row.path,
@@ -105,6 +139,7 @@ def log_shape(log: Log) -> dict[str, Any]:
         "request_bytes": row.request_bytes,
         "response_bytes": row.response_bytes,
         "metadata": _stored_json(row.metadata),
+        "tags": [] if row.tags is None else _stored_json(row.tags),
         "body_user": row.body_user,
         "body_metadata": _stored_json(row.body_metadata),
         "feedback": summary_shape(log.feedback),
@@ -126,6 +161,7 @@ def log_detail_shape(detail: LogDetail) -> dict[str, Any]:
 def summary_shape(summary: FeedbackSummary) -> dict[str, Any]:
     return {
         "count": summary.count,
+        "score_count": summary.score_count,
         "pairs": [
             {"value": pair.value, "weight": pair.weight, "count": pair.count} for pair in summary.pairs
         ],
@@ -139,6 +175,14 @@ def time_shape(time_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds, such as 2026-01-31T12:00:00.000Z."""
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def _time_or_null(time_ms: int | None) -> str | None:
+    return None if time_ms is None else time_shape(time_ms)
+
+
+def _target_shape(target: Target) -> dict[str, Any]:
+    return {"trace_id": target.trace_id, "request_id": target.exchange_id, "matched": target.matched}
 
 
 def _feedback_items(page: Page[Feedback]) -> dict[str, Any]:

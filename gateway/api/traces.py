@@ -12,7 +12,8 @@ from gateway.api.params import no_parameters, trace_filter
 from gateway.api.resource import Resource, json_answer
 from gateway.api.services import Services
 from gateway.api.shapes import page_shape, trace_detail_shape, trace_shape
-from gateway.store import traces
+from gateway.api.summary import names_shape
+from gateway.store import summaries, traces
 
 PATH = "/v1/traces"
 
@@ -29,7 +30,7 @@ class TraceEndpoints:
 
     async def find(self, request: Request) -> Response:
         wanted, paging = trace_filter(request.scope["query_string"])
-        key_id = self._services.key_id()
+        key_id = self._services.key_id(request.headers)
         page = await self._services.database.read(
             lambda connection: traces.find(connection, key_id, wanted, limit=paging.limit, after=paging.after)
         )
@@ -38,11 +39,14 @@ class TraceEndpoints:
     async def get(self, request: Request) -> Response:
         no_parameters(request.scope["query_string"])
         trace_id = _trace_id(request)
-        key_id, limit = self._services.key_id(), self._services.max_items_shown
-        detail = await self._services.database.read(
-            lambda connection: traces.get(connection, key_id, trace_id, limit=limit)
+        key_id, limit = self._services.key_id(request.headers), self._services.max_items_shown
+        detail, names = await self._services.database.read(
+            lambda connection: (
+                traces.get(connection, key_id, trace_id, limit=limit),
+                summaries.by_name(connection, key_id, trace_id),
+            )
         )
-        return json_answer(trace_detail_shape(detail))
+        return json_answer({**trace_detail_shape(detail), "feedback_by_name": names_shape(names)})
 
 
 def _trace_id(request: Request) -> str:

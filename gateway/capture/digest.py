@@ -9,6 +9,7 @@ from gateway.capture.body import cut
 from gateway.capture.decode import Decoded, decode
 from gateway.capture.metadata import special_keys
 from gateway.capture.pricing import Prices
+from gateway.capture.tags import all_tags
 from gateway.config.schema import CREDENTIAL_HEADERS, Capture
 from gateway.jsonio import dumps_text
 from gateway.records import BodyRow, Exchange, ExchangeEntry, ExchangeRow, Headers, Payload
@@ -34,11 +35,14 @@ class Digest:
         response = _decoded(exchange.response, answered)
         streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         answer = _read(response, streamed=streamed)
+        tags = all_tags(exchange.tags, exchange.metadata, exchange.body_metadata)
         return ExchangeEntry(
-            self._row(exchange, answer, streamed=streamed), self._body_row(exchange, response)
+            self._row(exchange, answer, tags, streamed=streamed), self._body_row(exchange, response), tags
         )
 
-    def _row(self, exchange: Exchange, answer: Answer, *, streamed: bool) -> ExchangeRow:
+    def _row(
+        self, exchange: Exchange, answer: Answer, tags: tuple[str, ...], *, streamed: bool
+    ) -> ExchangeRow:
         usage = answer.usage
         metadata = exchange.metadata
         return ExchangeRow(
@@ -69,6 +73,8 @@ class Digest:
             _json(exchange.body_metadata),
             *special_keys(metadata),
             _json(metadata),
+            dumps_text(tags) if tags else None,
+            exchange.queue_ms,
         )
 
     def _cost_usd(self, exchange: Exchange, answer: Answer) -> float | None:

@@ -5,7 +5,9 @@ One request, one answer, as plain data; what the data mean is the commands' busi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,25 +20,33 @@ from gateway.cli.failures import Failure
 DEFAULT_URL = "http://127.0.0.1:8787"
 TIMEOUT_S = 30.0
 
+_STREAM_TIMEOUT = httpx.Timeout(30.0, read=300.0)
+"""Between two pieces: a gateway may search long for the next line."""
+
 Command = Callable[..., None]
 Query = list[tuple[str, str]]
 
+_FILES = ("application/x-ndjson", "text/csv")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class BrokenOff(Exception):
+    """An answer that ended too early; the message says why."""
 
 
 class Client:
     """Talks to the gateway at `url`, with or without `/v1` at its end. Every failure is a Failure."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         whole = url if "://" in url else f"http://{url}"
         self.url = whole.rstrip("/").removesuffix("/v1")
-        self._http = _http(self.url)
+        self._http = _http(self.url, key)
 
     def get(self, path: str, kind: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """The JSON object at `path`, e.g. `/v1/traces`; `kind` is what its member `object` says."""
         answer = self.send("GET", path, query=query)
         if not isinstance(answer, dict) or answer.get("object") != kind:
-            raise Failure(f"{self.url} answered, but not as a gateway does; check --url")
+            raise not_a_gateway(self.url)
         return answer
 
     def send(
@@ -60,11 +70,26 @@ class Client:
         except httpx.TimeoutException:
             raise Failure(f"{self.url} gave no answer within {TIMEOUT_S:g} s; is it under load?") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise Failure(
-                f"cannot reach a gateway at {self.url} ({error}); start one with `gateway serve`, "
-                "or name another with --url"
-            ) from None
+            raise _unreachable(self.url, error) from None
         return _answer(response, self.url)
+
+    @contextmanager
+    def stream(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Iterator[Iterator[bytes]]:
+        """The answer's bytes as they come. Raises Failure; they raise BrokenOff where they end too early."""
+        request = self._http.build_request(
+            "GET", self.url + path, params=list(query), timeout=_STREAM_TIMEOUT
+        )
+        try:
+            response = self._http.send(request, stream=True)
+        except (httpx.HTTPError, ValueError) as error:
+            raise _unreachable(self.url, error) from None
+        with closing(response):
+            if not response.is_success:
+                response.read()
+                _answer(response, self.url)
+            if not response.headers.get("content-type", "").startswith(_FILES):
+                raise not_a_gateway(self.url)
+            yield _pieces(response)
 
 
 def segment(value: str) -> str:
@@ -73,21 +98,57 @@ def segment(value: str) -> str:
 
 
 def reaches_gateway(command: Command) -> Command:
-    """Adds `--url` and `--json`, which arrive as `url` and `as_json`."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-    url = click.option(
+    """Adds `--url` and `--key`, which arrive as a `client`, and `--json`, which arrives as `as_json`."""
+    return reaches_gateway_only(
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    )
+
+
+def reaches_gateway_only(command: Command) -> Command:
+    """The same for commands that print no JSON, or nothing else."""
+
+    @click.option(
         "--url", envvar="GATEWAY_URL", default=DEFAULT_URL, show_default=True, show_envvar=True,
         help="The running gateway.",
     )  # fmt: skip
-    return url(as_json(command))
+    @click.option(
+        "--key", envvar="GATEWAY_KEY", show_envvar=True, help="A key of the gateway, where it has keys."
+    )
+    @wraps(command)
+    def with_client(url: str, key: str | None, **arguments: Any) -> None:
+        command(client=Client(url, key), **arguments)
+
+    return with_client
 
 
-def _http(url: str) -> httpx.Client:
+def not_a_gateway(url: str) -> Failure:
+    return Failure(f"{url} answered, but not as a gateway does; check --url")
+
+
+def _unreachable(url: str, error: Exception) -> Failure:
+    return Failure(
+        f"cannot reach a gateway at {url} ({error}); start one with `gateway serve`, "
+        "or name another with --url"
+    )
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_bytes()
+    except httpx.TimeoutException:
+        raise BrokenOff(f"nothing came for {_STREAM_TIMEOUT.read:g} s") from None
+    except httpx.HTTPError:
+        raise BrokenOff("the connection broke") from None
+
+
+def _http(url: str, key: str | None) -> httpx.Client:
     try:
         # A proxy named in the environment is no way to this machine.
         direct = urlsplit(url).hostname in _LOOPBACK
-        agent = {"user-agent": f"gateway-cli/{__version__}"}
-        return httpx.Client(timeout=TIMEOUT_S, trust_env=not direct, headers=agent, follow_redirects=False)
+        headers = {"user-agent": f"gateway-cli/{__version__}"}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        return httpx.Client(timeout=TIMEOUT_S, trust_env=not direct, headers=headers, follow_redirects=False)
     except ValueError as error:
         raise Failure(f"--url {url}: {error}; it looks like {DEFAULT_URL}") from None
 

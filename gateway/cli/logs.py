@@ -42,18 +42,18 @@ def logs() -> None:
 @logs.command("list")
 @by.filtered_by(by.WHO, by.EXCHANGES, by.OUTCOMES, by.PAGES)
 @reaches_gateway
-def list_(url: str, as_json: bool, **filters: Any) -> None:
+def list_(client: Client, as_json: bool, **filters: Any) -> None:
     """List requests, newest first."""
-    page = Client(url).get("/v1/logs", "list", by.query(filters))
+    page = client.get("/v1/logs", "list", by.query(filters))
     print_page(page, log_table, as_json=as_json, nothing="no logs")
 
 
 @logs.command()
 @click.argument("log_id")
 @reaches_gateway
-def show(log_id: str, url: str, as_json: bool) -> None:
+def show(log_id: str, client: Client, as_json: bool) -> None:
     """Show one request with its bodies and the feedback that applies to it."""
-    log = Client(url).get(f"/v1/logs/{segment(log_id)}", "log")
+    log = client.get(f"/v1/logs/{segment(log_id)}", "log")
     if as_json:
         print_json(log)
         return
@@ -70,12 +70,12 @@ def show(log_id: str, url: str, as_json: bool) -> None:
 @click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds.")
 @click.option("--once", is_flag=True, help="Print the last requests and stop.")
 @reaches_gateway
-def tail(interval: float, once: bool, url: str, as_json: bool, **filters: Any) -> None:
+def tail(interval: float, once: bool, client: Client, as_json: bool, **filters: Any) -> None:
     """Print the last requests, then each new one once it is recorded, until interrupted.
 
     With --json, one JSON object a line.
     """
-    client, query = Client(url), by.query(filters)
+    query = by.query(filters)
     recent = rows_of(client.get("/v1/logs", "list", [*query, ("limit", str(PAGE_ROWS))]))
     _print_oldest_first(recent[:TAIL_ROWS], as_json=as_json)
     seen = _ids(recent)
@@ -117,6 +117,7 @@ def _facts(log: Row) -> list[tuple[str, Any]]:
         ("Status", log.get("status")),
         ("Error", f"{error.get('kind')}: {error.get('message')}" if error else None),
         ("Seconds", seconds(log.get("latency_ms"))),
+        ("Queued", seconds(log.get("queue_ms"))),
         ("To first byte", seconds(log.get("first_byte_ms"))),
         ("Streamed", "yes" if log.get("streamed") else "no"),
         ("Finish reason", log.get("finish_reason")),

@@ -25,7 +25,11 @@ def printable_lines(text: str) -> str:
 
 def json_text(value: Any, *, indent: bool = True) -> str:
     """JSON for programs that is safe to print: the same value, unprintable characters as `\\uXXXX`."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0).decode()
+    return printable_json(orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0).decode())
+
+
+def printable_json(text: str) -> str:
+    """JSON text with the same meaning that is safe to print."""
     return "".join(char if char.isprintable() or char == "\n" else _json_code(char) for char in text)
 
 

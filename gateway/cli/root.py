@@ -26,7 +26,11 @@ COMMANDS = {
     "demo": Entry("gateway.cli.demo", "demo", "Try it all: no key, no network."),
     "check-config": Entry("gateway.cli.check_config", "check_config", "Validate and show the configuration."),
     "traces": Entry("gateway.cli.traces", "traces", "Read what people thought of each trace."),
-    "feedback": Entry("gateway.cli.feedback", "feedback", "Give, read and change feedback."),
+    "feedback": Entry(
+        "gateway.cli.feedback", "feedback", "Give, read, change, sum up and download feedback."
+    ),
+    "task": Entry("gateway.cli.tasks", "task", "Manage feedback tasks: forms with a schema."),
+    "export": Entry("gateway.cli.export", "export", "Take exchanges and training examples out."),
     "logs": Entry("gateway.cli.logs", "logs", "Read recorded requests."),
 }
 

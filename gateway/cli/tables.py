@@ -44,7 +44,7 @@ def trace_table(traces: Iterable[Row], title: str | None = None) -> Table:
         ("Trace", "Models"), ("When",), (">Requests", ">Errors"), (">Tokens", ">Cost"), (">Feedback\nCount",),
         ("value:weight",), (">Weighted\nmean",),
     )  # fmt: skip
-    return _grid(title, columns, (_trace_cells(trace, trace.get("feedback") or {}) for trace in traces))
+    return grid(title, columns, (_trace_cells(trace, trace.get("feedback") or {}) for trace in traces))
 
 
 def _trace_cells(trace: Row, given: Row) -> tuple[Any, ...]:
@@ -64,8 +64,11 @@ def _trace_cells(trace: Row, given: Row) -> tuple[Any, ...]:
 
 def feedback_table(items: Iterable[Row], title: str | None = None) -> Table:
     """One line a piece of feedback; `matched` says whether its trace has a request yet."""
-    columns = (("Feedback", "Trace"), ("When",), (">Value", ">Weight"), ("Metadata",), ("Matched",))
-    return _grid(title, columns, map(_feedback_cells, items))
+    columns = (
+        ("Feedback", "Trace"), ("When",), ("Name", "Source"), ("Value", "Weight"), ("Said",), ("Metadata",),
+        ("Matched",),
+    )  # fmt: skip
+    return grid(title, columns, map(_feedback_cells, items))
 
 
 def _feedback_cells(item: Row) -> tuple[Any, ...]:
@@ -74,11 +77,33 @@ def _feedback_cells(item: Row) -> tuple[Any, ...]:
         item.get("id"),
         item.get("trace_id"),
         when(item.get("updated_at") or item.get("created_at")),
-        item.get("value"),
+        item.get("name"),
+        source(item.get("source")),
+        value(item.get("value")),
         item.get("weight"),
+        said(item),
         json_text(metadata, indent=False) if metadata else None,
         "yes" if item.get("matched") else "not yet",
     )
+
+
+def value(given: Any) -> str | None:
+    """A value of feedback: text as it is, anything else as JSON."""
+    return given if isinstance(given, str) or given is None else json_text(given, indent=False)
+
+
+def source(given: Any) -> str | None:
+    """`HUMAN ann`: what kind of source feedback has, and which."""
+    if not isinstance(given, Mapping):
+        return None
+    return " ".join(str(part) for part in (given.get("type"), given.get("id")) if part) or None
+
+
+def said(item: Row) -> str | None:
+    """What somebody wrote: a comment, or what the answer should have been."""
+    correction = value(item.get("correction"))
+    words = [item.get("comment"), None if correction is None else f"correct: {correction}"]
+    return "; ".join(str(each) for each in words if each) or None
 
 
 def log_table(logs: Iterable[Row], title: str | None = None) -> Table:
@@ -87,7 +112,7 @@ def log_table(logs: Iterable[Row], title: str | None = None) -> Table:
         ("Log", "Trace"), ("When",), ("Path", "Model"), ("Status", "Error"), (">Seconds",),
         (">Tokens", ">Cost"), ("value:weight",),
     )  # fmt: skip
-    return _grid(title, columns, map(_log_cells, logs))
+    return grid(title, columns, map(_log_cells, logs))
 
 
 def _log_cells(log: Row) -> tuple[Any, ...]:
@@ -192,7 +217,7 @@ def _pair(pair: Row) -> str:
     return shown if count == 1 else f"{shown} {TIMES}{count}"
 
 
-def _grid(title: str | None, columns: Sequence[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> Table:
+def grid(title: str | None, columns: Sequence[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> Table:
     """A table of rows with a cell for each heading; those of one tuple share a column
     where space is short.
 

@@ -31,18 +31,18 @@ def traces() -> None:
 @traces.command("list")
 @by.filtered_by(by.WHO, by.EXCHANGES, by.VALUES, by.SCORES, by.PAGES)
 @reaches_gateway
-def list_(url: str, as_json: bool, **filters: Any) -> None:
+def list_(client: Client, as_json: bool, **filters: Any) -> None:
     """List traces, newest first."""
-    page = Client(url).get("/v1/traces", "list", by.query(filters))
+    page = client.get("/v1/traces", "list", by.query(filters))
     print_page(page, trace_table, as_json=as_json, nothing="no traces")
 
 
 @traces.command()
 @click.argument("trace_id")
 @reaches_gateway
-def show(trace_id: str, url: str, as_json: bool) -> None:
+def show(trace_id: str, client: Client, as_json: bool) -> None:
     """Show one trace: its summary, its requests and its feedback."""
-    trace = Client(url).get(f"/v1/traces/{segment(trace_id)}", "trace")
+    trace = client.get(f"/v1/traces/{segment(trace_id)}", "trace")
     if as_json:
         print_json(trace)
         return

@@ -33,6 +33,8 @@ def masked_yaml(settings: Settings, from_environment: Collection[Path] = ()) -> 
     data = settings.model_dump(mode="python")
     for name, upstream in settings.upstreams.items():
         data["upstreams"][name] |= _masked_parts(name, upstream, from_environment)
+    for name, key in settings.keys.items():
+        data["keys"][name]["key"] = masked_key(key.key.get_secret_value()) if key.key else None
     return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=False, width=110)
 
 

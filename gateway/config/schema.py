@@ -6,6 +6,7 @@ The reference in README.md is generated from here. No files and no environment a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,11 +28,13 @@ from gateway.config.urls import check_base_url, check_proxy_url, check_store_url
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 HEADER_VALUE = r"^[\t\x20-\x7e]{0,8192}$"
+SHA256 = r"^[0-9A-Fa-f]{64}$"
 
 PATTERN_MEANINGS = {
     NAME: "1 to 64 letters, digits, dots, hyphens and underscores, beginning with a letter or a digit",
     HEADER_NAME: "an HTTP header name such as x-team, up to 128 characters",
     HEADER_VALUE: "visible ASCII characters on one line, up to 8192",
+    SHA256: "the 64 hexadecimal digits of a SHA-256",
 }
 """What a pattern asks for, in words for the person whose value did not match it."""
 
@@ -41,6 +44,7 @@ HeaderName = Annotated[str, StringConstraints(pattern=HEADER_NAME, to_lower=True
 HeaderValue = Annotated[str, StringConstraints(pattern=HEADER_VALUE, strip_whitespace=True)]
 
 MIB = 1024 * 1024
+MIN_KEY_CHARS = 16
 
 Switch = TypeVar("Switch", str | None, bool)
 
@@ -314,6 +318,39 @@ class Route(Section):
     target: Target = Field(description="Where matching requests go.")
 
 
+class Key(Section):
+    """A virtual key: what it sends and gives feedback on is seen with it only."""
+
+    key: SecretStr | None = Field(
+        default=None,
+        description="The key itself, best as `${NAME}`. At least 16 characters; only its hash is held.",
+    )
+    sha256: Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)] | None = Field(
+        default=None,
+        description="Instead of `key`: its SHA-256 in hex, so that this file holds no secret "
+        '(`printf %s "$KEY" | sha256sum`).',
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _not_guessable(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < MIN_KEY_CHARS:
+            raise ValueError(
+                f"has fewer than {MIN_KEY_CHARS} characters; make one with `openssl rand -hex 24`"
+            )
+        return key
+
+    def digest(self, hash_of: Callable[[bytes], str]) -> str:
+        """The hash that is held, made by `hash_of` where the file has the key itself."""
+        return hash_of(self.key.get_secret_value().encode()) if self.key else self.sha256 or ""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Key:
+        if (self.key is None) == (self.sha256 is None):
+            raise ValueError("needs either key or sha256; give one of them")
+        return self
+
+
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
@@ -335,6 +372,12 @@ class Settings(Section):
         min_length=1,
         description="The base URLs the gateway calls, by a name of your choice. Without this section: "
         "`openai`, with the key in the environment variable `OPENAI_API_KEY` if it is set.",
+    )
+    keys: dict[Name, Key] = Field(
+        default_factory=dict,
+        description="Virtual keys by a name of your choice. With any, every request needs one, in the header "
+        "where its SDK puts its API key, and sees only its own traces. `default` is the name that owns what "
+        "was recorded without keys. Without this section no key is asked for.",
     )
     routes: tuple[Route, ...] = Field(
         default=(),

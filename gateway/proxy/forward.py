@@ -148,6 +148,7 @@ class Forwarder:
             headers=_without_key(upstream.request_headers(recording.request_headers), scope),
             body=body,
             body_bytes=head.body_bytes,
+            on_sent=recording.sent,
         )
         response = await upstream.transport.open(request)
         try:
@@ -164,6 +165,7 @@ class Forwarder:
             raise
         recording.trace_id = head.trace_id or recording.id
         recording.metadata = head.metadata
+        recording.tags = head.tags
         recording.keep_bodies = head.keep_bodies
         return head
 

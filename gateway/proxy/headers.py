@@ -22,7 +22,7 @@ HOP_BY_HOP = frozenset(
 # The message's framing on the other side is the transport's to write; the server has answered an Expect.
 _FRAMING = frozenset({b"host", b"content-length", b"expect"})
 
-_OWN = frozenset({TRACE_ID, b"x-metadata", b"x-capture"})
+_OWN = frozenset({TRACE_ID, b"x-metadata", b"x-tags", b"x-capture"})
 _OWN_PREFIX = b"x-portkey-"
 
 NONE_NAMED: frozenset[bytes] = frozenset()

@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from gateway.capture.metadata import parse_metadata
+from gateway.capture.tags import parse_tags
 from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath, MethodNotAllowed
 from gateway.ids import check_trace_id, trace_id_from_traceparent
 from gateway.jsonio import loads_lenient
@@ -17,7 +18,8 @@ JSON_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddin
 _READ = frozenset(
     {
         b"x-trace-id", b"x-portkey-trace-id", b"traceparent", b"x-metadata", b"x-portkey-metadata",
-        b"x-capture", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
+        b"x-tags", b"x-capture", b"content-type", b"content-length", b"content-encoding",
+        b"transfer-encoding",
     }
 )  # fmt: skip
 _NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
@@ -34,6 +36,7 @@ class Head(NamedTuple):
 
     trace_id: str | None
     metadata: dict[str, Any] | None
+    tags: tuple[str, ...]
     keep_bodies: bool
     is_json: bool
     is_encoded: bool
@@ -73,6 +76,7 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
     return Head(
         trace_id=select_trace_id(found),
         metadata=_metadata(found),
+        tags=parse_tags(found[b"x-tags"]) if b"x-tags" in found else (),
         keep_bodies=_keep_bodies(found.get(b"x-capture")),
         is_json=(path in JSON_PATHS and method == "POST")
         or (has_body and _is_json(found.get(b"content-type"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 from gateway.capture.body import BodyBuffer
 from gateway.errors import GatewayError
@@ -21,6 +22,9 @@ class Recording(Exchange):
     response_buffer: BodyBuffer | None = None
     error: GatewayError | None = None
     is_recorded: bool = False
+
+    def sent(self) -> None:
+        self.queue_ms = (perf_counter() - self.started_at) * 1000
 
     def first_byte(self, at: float) -> None:
         self.first_byte_ms = (at - self.started_at) * 1000

@@ -53,6 +53,8 @@ class Exchange:
     key_id: str = DEFAULT_KEY_ID
     latency_ms: float = 0.0
     first_byte_ms: float | None = None
+    queue_ms: float | None = None
+    """Until the upstream was sent the request's first byte: reading the body, waiting for a connection."""
     upstream: str | None = None
     requested_model: str | None = None
     status: int = 0
@@ -62,6 +64,7 @@ class Exchange:
     body_user: str | None = None
     body_metadata: Any = None
     metadata: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()
     response_headers: Headers = field(default_factory=list)
     request: Payload = NO_PAYLOAD
     response: Payload = NO_PAYLOAD
@@ -107,6 +110,8 @@ class ExchangeRow(NamedTuple):
     meta_prompt: str | None
     meta_environment: str | None
     metadata: str | None
+    tags: str | None
+    queue_ms: float | None
 
 
 class BodyRow(NamedTuple):
@@ -127,10 +132,11 @@ class BodyRow(NamedTuple):
 
 
 class ExchangeEntry(NamedTuple):
-    """Everything one exchange puts into the database."""
+    """Everything one exchange puts into the database. `tags` are those in `row.tags`, which is JSON."""
 
     row: ExchangeRow
     bodies: BodyRow
+    tags: tuple[str, ...] = ()
 
 
 class SpecialKeys(NamedTuple):

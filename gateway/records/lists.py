@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.records.exchange import BodyRow, ExchangeRow
-from gateway.records.feedback import Feedback, FeedbackSummary
+from gateway.records.feedback import Feedback, FeedbackSummary, Kind, Signal, SourceType
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -27,10 +27,24 @@ class MetadataFilter:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class FeedbackFilter(MetadataFilter):
-    """Which feedback to list; times are its creation."""
+    """Which feedback to list; times are its creation.
 
-    min_value: int | None = None
-    max_value: int | None = None
+    `trace_id` and `request_id` find what was given under that id, whichever of the two it turned out to be.
+    `min_value` and `max_value` are of numbers: scores, numbers, and booleans as 1 and 0. `label` is a short
+    text, "true" or "false".
+    """
+
+    request_id: str | None = None
+    name: str | None = None
+    kind: Kind | None = None
+    signal: Signal | None = None
+    source_type: SourceType | None = None
+    source_id: str | None = None
+    task_id: str | None = None
+    label: str | None = None
+    min_value: float | None = None
+    max_value: float | None = None
+    include_retracted: bool = False
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -93,7 +107,10 @@ class TraceSummary:
 
 @dataclass(slots=True, frozen=True)
 class Log:
-    """A stored exchange without its bodies, and what people thought of its trace."""
+    """A stored exchange without its bodies, and what people thought of it.
+
+    Feedback on its trace as a whole applies to it, feedback on the trace's other exchanges does not.
+    """
 
     row: ExchangeRow
     feedback: FeedbackSummary
@@ -101,7 +118,7 @@ class Log:
 
 @dataclass(slots=True, frozen=True)
 class LogDetail:
-    """A stored exchange, its bodies (None when not kept) and the newest feedback of its trace."""
+    """A stored exchange, its bodies (None when not kept) and the newest feedback that applies to it."""
 
     log: Log
     bodies: BodyRow | None

@@ -7,7 +7,7 @@ Reads are in the query modules.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import compress
 from typing import Any
@@ -56,11 +56,22 @@ _INSERT_MODEL = _compiled(
     .on_conflict_do_nothing()
 )
 
+_INSERT_TAG = _compiled(
+    insert(tables.exchange_tag).values({column.name: None for column in tables.exchange_tag.columns})
+)
+_ANY_UNMATCHED = "SELECT 1 FROM trace WHERE exchange_count = 0 LIMIT 1"
+
 TraceKey = tuple[str, str]
 
+Adopt = Callable[[sqlite3.Connection, Sequence[ExchangeRow]], None]
+"""Joins feedback that came before its exchange to it. Called within the transaction, and may commit it."""
 
-def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry]) -> None:
-    """Store `entries` and count them in their traces. Raises sqlite3.Error; then nothing is stored."""
+
+def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry], adopt: Adopt) -> None:
+    """Store `entries` and count them in their traces. Raises sqlite3.Error; then nothing is stored.
+
+    `adopt` is asked only while there is feedback that waits for an exchange.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
@@ -71,7 +82,13 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
         rows = [entry.row for entry in entries]
         connection.executemany(_UPSERT_TRACE, list(_traces(rows)))
         connection.executemany(_INSERT_MODEL, list(_models(rows)))
-        connection.execute("COMMIT")
+        tags = [(entry.row.key_id, tag, seq) for seq, entry in numbered for tag in entry.tags]
+        if tags:
+            connection.executemany(_INSERT_TAG, tags)
+        if connection.execute(_ANY_UNMATCHED).fetchone() is not None:
+            adopt(connection, rows)
+        if connection.in_transaction:
+            connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

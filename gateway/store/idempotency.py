@@ -18,21 +18,20 @@ def answer_once(
     connection: Connection,
     key_id: str,
     once: IdempotencyKey,
-    answer: bytes,
     *,
     now_ms: int,
     oldest_ms: int,
-    work: Callable[[], None],
+    work: Callable[[], bytes],
 ) -> bytes:
-    """Do `work`, keep `answer` (of status 200) for `once` and return it, all in the caller's transaction.
+    """Do `work`, keep the body it answers (with status 200) for `once` and return it, in one transaction.
 
     When `once` was answered at `oldest_ms` or later, return that answer and do nothing. Raises
     IdempotencyConflict when it was for another body.
     """
-    first = _first_answer(connection, key_id, once, oldest_ms)
+    first = first_answer(connection, key_id, once, oldest_ms)
     if first is not None:
         return first
-    work()
+    answer = work()
     _forget(connection, oldest_ms)
     connection.execute(delete(idempotency).where(*_is(key_id, once)))  # an expired one may be left
     connection.execute(
@@ -49,7 +48,8 @@ def answer_once(
     return answer
 
 
-def _first_answer(connection: Connection, key_id: str, once: IdempotencyKey, oldest_ms: int) -> bytes | None:
+def first_answer(connection: Connection, key_id: str, once: IdempotencyKey, oldest_ms: int) -> bytes | None:
+    """What `once` was answered at `oldest_ms` or later. Raises IdempotencyConflict for another body."""
     query = select(idempotency.c.body_sha256, idempotency.c.response).where(
         *_is(key_id, once), idempotency.c.created_at_ms >= oldest_ms
     )

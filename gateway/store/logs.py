@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal, or_, select
+from sqlalchemy import Connection, Select, and_, literal, or_, select
 
 from gateway.errors import NotFound
-from gateway.records import BodyRow, ExchangeRow, FeedbackFilter, Log, LogDetail, LogFilter, Page
-from gateway.store import feedback, scores
+from gateway.records import BodyRow, ExchangeRow, Log, LogDetail, LogFilter, Page
+from gateway.store import feedback_list, scores
 from gateway.store.search import (
     FEW_ROWS,
     SPECIAL_COLUMNS,
@@ -20,7 +20,14 @@ from gateway.store.search import (
     no_such_cursor,
     unindexed,
 )
-from gateway.store.tables import exchange, exchange_body, trace, trace_model
+from gateway.store.tables import (
+    exchange,
+    exchange_body,
+    feedback,
+    feedback_target,
+    trace,
+    trace_model,
+)
 
 LISTING = Listing(
     key_id=exchange.c.key_id, id=exchange.c.seq, time=exchange.c.started_at_ms, seq=exchange.c.seq
@@ -32,7 +39,7 @@ _COLUMNS = [exchange.c[name] for name in ExchangeRow._fields]
 
 
 def get(connection: Connection, key_id: str, exchange_id: str, *, feedback_limit: int) -> LogDetail:
-    """One exchange with bodies, and the newest `feedback_limit` pieces of its trace's feedback.
+    """One exchange with bodies, and the newest `feedback_limit` pieces of feedback that applies to it.
 
     Raises NotFound.
     """
@@ -51,9 +58,7 @@ def get(connection: Connection, key_id: str, exchange_id: str, *, feedback_limit
     return LogDetail(
         log=with_feedback(connection, key_id, [row])[0],
         bodies=None if bodies is None else BodyRow(*bodies),
-        feedback=feedback.find(
-            connection, key_id, FeedbackFilter(trace_id=row.trace_id), limit=feedback_limit
-        ),
+        feedback=feedback_list.of_exchange(connection, key_id, row.id, row.trace_id, limit=feedback_limit),
     )
 
 
@@ -69,7 +74,7 @@ def find(
         select(*_COLUMNS),
         key_id=key_id,
         wanted=wanted,
-        conditions=_conditions(key_id, wanted),
+        conditions=conditions(key_id, wanted),
         after=None if after is None else _position(connection, key_id, after),
         limit=limit,
     )
@@ -79,8 +84,8 @@ def find(
 
 
 def with_feedback(connection: Connection, key_id: str, rows: Sequence[ExchangeRow]) -> list[Log]:
-    summaries = scores.summaries(connection, key_id, {row.trace_id for row in rows})
-    return [Log(row, summaries[row.trace_id]) for row in rows]
+    summaries = scores.summaries_of_exchanges(connection, key_id, {row.id: row.trace_id for row in rows})
+    return [Log(row, summaries[row.id]) for row in rows]
 
 
 def _position(connection: Connection, key_id: str, exchange_id: str) -> Position:
@@ -93,31 +98,32 @@ def _position(connection: Connection, key_id: str, exchange_id: str) -> Position
     return Position(*row)
 
 
-def _conditions(key_id: str, wanted: LogFilter) -> list[Condition]:
-    conditions = []
+def conditions(key_id: str, wanted: LogFilter) -> list[Condition]:
+    """What a row of `exchange` must fulfil to be wanted, apart from its times."""
+    found = []
     if wanted.trace_id is not None:
-        conditions.append(Condition(exchange.c.trace_id == wanted.trace_id))
+        found.append(Condition(exchange.c.trace_id == wanted.trace_id))
     for name, column in SPECIAL_COLUMNS.items():
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(_special(key_id, column, value))
+            found.append(_special(key_id, column, value))
     for name, value in wanted.metadata:
-        conditions.append(Condition(carries(exchange.c.metadata, name, value)))
+        found.append(Condition(carries(exchange.c.metadata, name, value)))
     for name in ("upstream", "error_kind", "status"):
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(Condition(exchange.c[name] == value))
+            found.append(Condition(exchange.c[name] == value))
     if wanted.model is not None:
-        conditions.append(_model(key_id, wanted.model))
+        found.append(_model(key_id, wanted.model))
     if wanted.streamed is not None:
-        conditions.append(Condition(exchange.c.streamed == wanted.streamed))
+        found.append(Condition(exchange.c.streamed == wanted.streamed))
     if wanted.failed or wanted.error_kind is not None or (wanted.status or 0) >= 400:
-        conditions.append(Condition(FAILED))
+        found.append(Condition(FAILED))
     elif wanted.failed is False:
-        conditions.append(Condition(~FAILED))
+        found.append(Condition(~FAILED))
     if wanted.has_feedback is not None:
-        conditions.append(_feedback(key_id, has_feedback=wanted.has_feedback))
-    return conditions
+        found.append(_feedback(key_id, has_feedback=wanted.has_feedback))
+    return found
 
 
 def _special(key_id: str, column: str, value: str) -> Condition:
@@ -135,11 +141,25 @@ def _model(key_id: str, model: str) -> Condition:
 
 
 def _feedback(key_id: str, *, has_feedback: bool) -> Condition:
+    """By way of the traces with feedback; there, whether some was given to the whole or to this exchange."""
     scored = select(trace.c.trace_id).where(
         trace.c.key_id == key_id,
         trace.c.feedback_count > literal(0, literal_execute=True),
     )
-    holds = scored.where(trace.c.trace_id == exchange.c.trace_id).correlate(exchange).exists()
+    applies = (
+        select(literal(1))
+        .select_from(feedback_target)
+        .join(feedback, feedback.c.seq == feedback_target.c.feedback_seq)
+        .where(
+            feedback_target.c.key_id == key_id,
+            feedback_target.c.trace_id == exchange.c.trace_id,
+            feedback_target.c.exchange_id.in_((literal("", literal_execute=True), exchange.c.id)),
+            scores.IS_COUNTED,
+        )
+        .correlate(exchange)
+    )
+    in_trace = scored.where(trace.c.trace_id == exchange.c.trace_id).correlate(exchange)
+    holds = and_(in_trace.exists(), applies.exists())
     if not has_feedback:
         return Condition(~holds)
     other = exchange.alias()

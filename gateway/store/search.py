@@ -7,8 +7,9 @@ statistics to choose by, so the choice is made here, by counting up to a bound. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     func,
@@ -28,7 +30,7 @@ from sqlalchemy import (
 
 from gateway.errors import InvalidField
 from gateway.jsonio import dumps_text
-from gateway.records import MetadataFilter
+from gateway.records import Item, MetadataFilter
 
 SPECIAL_COLUMNS = {
     "user": "meta_user",
@@ -40,6 +42,8 @@ SPECIAL_COLUMNS = {
 
 FEW_ROWS = 2_000
 """Rows that can be looked up and sorted in about 20 ms; with more, walking finds a page as quickly."""
+
+PORTION = 10_000
 
 Ids = Select[Any] | CompoundSelect[Any]
 
@@ -84,7 +88,34 @@ class Listing:
 
         It selects one row more than `limit`, so that the caller can tell whether there are more.
         """
-        few = _look_up(connection, conditions)
+        query, time = self._filtered(connection, query, key_id, wanted, conditions)
+        if after is not None:
+            query = query.where(tuple_(time, self.seq) < tuple_(literal(after.time_ms), literal(after.seq)))
+        return query.order_by(time.desc(), self.seq.desc()).limit(limit + 1)
+
+    def oldest(
+        self,
+        connection: Connection,
+        query: Select[Any],
+        *,
+        key_id: str,
+        wanted: MetadataFilter,
+        conditions: Sequence[Condition],
+    ) -> Select[Any]:
+        """`query` for the same rows, oldest first and all of them."""
+        query, time = self._filtered(connection, query, key_id, wanted, conditions)
+        return query.order_by(time, self.seq)
+
+    def _filtered(
+        self,
+        connection: Connection,
+        query: Select[Any],
+        key_id: str,
+        wanted: MetadataFilter,
+        conditions: Sequence[Condition],
+    ) -> tuple[Select[Any], ColumnElement[int]]:
+        """`query` with every condition, and the time column in the form to sort by."""
+        few = look_up(connection, conditions)
         # Looking rows up, no other index may tempt the database to walk the list instead.
         key = self.key_id if few is None or self.id is not self.seq else unindexed(self.key_id)
         time = self.time if few is None else unindexed(self.time)
@@ -95,12 +126,10 @@ class Listing:
             query = query.where(time >= wanted.since_ms)
         if wanted.until_ms is not None:
             query = query.where(time < wanted.until_ms)
-        if after is not None:
-            query = query.where(tuple_(time, self.seq) < tuple_(literal(after.time_ms), literal(after.seq)))
-        return query.order_by(time.desc(), self.seq.desc()).limit(limit + 1)
+        return query, time
 
 
-def _look_up(connection: Connection, conditions: Sequence[Condition]) -> set[Any] | None:
+def look_up(connection: Connection, conditions: Sequence[Condition]) -> set[Any] | None:
     """Ids among which all rows are that fulfil `conditions`; None when each of them fits many rows."""
     few: set[Any] | None = None
     for condition in conditions:
@@ -113,6 +142,18 @@ def _look_up(connection: Connection, conditions: Sequence[Condition]) -> set[Any
 def _few_ids(connection: Connection, ids: Ids) -> set[Any] | None:
     found = connection.execute(ids.limit(FEW_ROWS + 1)).scalars().all()
     return None if len(found) > FEW_ROWS else set(found)
+
+
+def portions(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """`items` in lists that a statement's IN can take: SQLite has 32,766 variables a statement."""
+    rest = iter(items)
+    while portion := list(islice(rest, PORTION)):
+        yield portion
+
+
+def any_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Whether `column` is among the values of the parameter `name`, for statements that are made once."""
+    return column.in_(bindparam(name, expanding=True))
 
 
 def no_such_cursor(after: str) -> InvalidField:

@@ -71,7 +71,11 @@ class Session:
 
     async def run_core(self, work: Callable[[Connection], T]) -> T:
         """The same, with the connection as SQLAlchemy Core sees it."""
-        return await self.run(lambda raw: work_on(self._core(raw), work))
+        return await self.run(lambda raw: self.with_core(raw, work))
+
+    def with_core(self, raw: sqlite3.Connection, work: Callable[[Connection], T]) -> T:
+        """The same on the connection's thread, whose connection is `raw`."""
+        return work_on(self._core(raw), work)
 
     def _core(self, raw: sqlite3.Connection) -> Engine:
         if self._engine is None:

@@ -62,6 +62,18 @@ exchange = Table(
     Column("meta_prompt", Text),
     Column("meta_environment", Text),
     Column("metadata", Text),
+    Column("tags", Text),
+    Column("queue_ms", Float),
+)
+
+exchange_tag = Table(
+    "exchange_tag",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("exchange_seq", Seq, nullable=False),
+    PrimaryKeyConstraint("key_id", "tag", "exchange_seq"),
+    sqlite_with_rowid=False,
 )
 
 exchange_body = Table(
@@ -124,8 +136,21 @@ feedback = Table(
     Column("seq", Seq, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("key_id", Text, nullable=False),
-    Column("value", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("signal", Text, nullable=False),
+    Column("value", Text),  # JSON; null for kind none
+    Column("number", Float),  # the value of a score or a number, 1 and 0 of a boolean
+    Column("label", Text),  # a text of at most 256 characters, "true" and "false" of a boolean
     Column("weight", Float, nullable=False),
+    Column("comment", Text),
+    Column("correction", Text),  # JSON
+    Column("source_type", Text, nullable=False),
+    Column("source_id", Text),
+    Column("task_id", Text),
+    Column("task_version", Integer),
+    Column("overrides", Text),  # a feedback id
+    Column("superseded", Integer, nullable=False),  # how many live pieces of feedback override this one
     Column("metadata", Text),
     Column("meta_user", Text),
     Column("meta_organisation", Text),
@@ -142,8 +167,57 @@ feedback_target = Table(
     Column("feedback_seq", Seq, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("trace_id", Text, nullable=False),
-    PrimaryKeyConstraint("key_id", "trace_id", "feedback_seq"),
+    Column("exchange_id", Text, nullable=False, server_default=""),  # empty for the trace as a whole
+    PrimaryKeyConstraint("key_id", "trace_id", "feedback_seq", "exchange_id"),
     Index("ix_feedback_target_feedback_seq", "feedback_seq"),
+    sqlite_with_rowid=False,
+)
+
+feedback_revision = Table(
+    "feedback_revision",
+    metadata,
+    Column("feedback_seq", Seq, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("fields", Text, nullable=False),  # JSON: the old values of what changed
+    PrimaryKeyConstraint("feedback_seq", "number"),
+    sqlite_with_rowid=False,
+)
+
+feedback_task = Table(
+    "feedback_task",
+    metadata,
+    Column("seq", Seq, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("key_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # the newest
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("archived_at_ms", BigInteger),
+    Index("ix_feedback_task_created_at", "key_id", "created_at_ms", "seq"),
+)
+
+feedback_task_version = Table(
+    "feedback_task_version",
+    metadata,
+    Column("task_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("schema", Text, nullable=False),  # JSON
+    Column("instruction", Text, nullable=False),
+    Column("selector", Text, nullable=False),  # JSON
+    Column("created_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("task_id", "version"),
+)
+
+inbox_claim = Table(
+    "inbox_claim",
+    metadata,
+    Column("task_id", Text, nullable=False),
+    Column("exchange_id", Text, nullable=False),
+    Column("claimed_by", Text, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("task_id", "exchange_id"),
     sqlite_with_rowid=False,
 )
 
@@ -161,9 +235,25 @@ idempotency = Table(
     Index("ix_idempotency_created_at_ms", "created_at_ms"),
 )
 
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
 # Lists are walked from their newest row; an index ends with the columns of the list's order.
 Index("ix_exchange_started_at", exchange.c.key_id, exchange.c.started_at_ms, exchange.c.seq)
 Index("ix_exchange_trace", exchange.c.key_id, exchange.c.trace_id, exchange.c.started_at_ms, exchange.c.seq)
+# With the retraction, so that live feedback is counted without a look at the rows.
+Index(
+    "ix_feedback_created_at",
+    feedback.c.key_id,
+    feedback.c.created_at_ms,
+    feedback.c.seq,
+    feedback.c.retracted_at_ms,
+)
 Index("ix_trace_first_at", trace.c.key_id, trace.c.first_at_ms, trace.c.seq)
 # The model and the value come first, so that these never stand in for the primary keys.
 Index("ix_trace_model_model", trace_model.c.model, trace_model.c.key_id)
@@ -199,18 +289,49 @@ _partial_index(
     trace.c.seq,
     where=trace.c.feedback_count > 0,
 )
+# What feedback waits for: the writer asks with every batch of exchanges whether there is any.
+_partial_index("ix_trace_unmatched", trace.c.key_id, trace.c.trace_id, where=trace.c.exchange_count == 0)
 _partial_index(
     "ix_trace_weighted_mean",
     trace.c.key_id,
     trace.c.weighted_mean,
     where=trace.c.weighted_mean.is_not(None),
 )
+# One finds the feedback of an exchange, the other a trace whose exchanges have feedback of their own.
 _partial_index(
-    "ix_feedback_created_at",
+    "ix_feedback_target_exchange",
+    feedback_target.c.key_id,
+    feedback_target.c.exchange_id,
+    where=feedback_target.c.exchange_id != "",
+)
+_partial_index(
+    "ix_feedback_target_narrow",
+    feedback_target.c.key_id,
+    feedback_target.c.trace_id,
+    feedback_target.c.exchange_id,
+    where=feedback_target.c.exchange_id != "",
+)
+for _name in ("name", "kind", "signal", "source_type"):
+    Index(f"ix_feedback_{_name}", feedback.c.key_id, feedback.c[_name])
+for _name in ("number", "label", "source_id"):
+    _partial_index(
+        f"ix_feedback_{_name}", feedback.c.key_id, feedback.c[_name], where=feedback.c[_name].is_not(None)
+    )
+_partial_index(
+    "ix_feedback_task_id",
     feedback.c.key_id,
+    feedback.c.task_id,
     feedback.c.created_at_ms,
     feedback.c.seq,
-    where=feedback.c.retracted_at_ms.is_(None),
+    feedback.c.retracted_at_ms,
+    where=feedback.c.task_id.is_not(None),
+)
+# How often answers of a task were taken back, for those that remember what is graded.
+_partial_index(
+    "ix_feedback_retracted",
+    feedback.c.key_id,
+    feedback.c.task_id,
+    where=feedback.c.retracted_at_ms.is_not(None),
 )
 for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment"):
     # With the trace id, so that a trace is found and checked without a look at the row.
@@ -224,3 +345,67 @@ for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment
     _partial_index(
         f"ix_feedback_{_name}", feedback.c.key_id, feedback.c[_name], where=feedback.c[_name].is_not(None)
     )
+
+# Figures of whole hours since the epoch, made of the rows above after the fact; see `gateway.store.hours`.
+
+exchange_hour = Table(
+    "exchange_hour",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("dimension", Text, nullable=False),  # what the group is one of; empty: all exchanges
+    Column("width", Integer, nullable=False),  # how many hours this is of: 1, or 24 for a day
+    Column("hour", Integer, nullable=False),
+    Column("grp", Text, nullable=False),  # empty: those that have none
+    Column("requests", Integer, nullable=False),
+    Column("errors", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("priced", Integer, nullable=False),  # how many requests have a cost
+    Column("cost_usd", Float, nullable=False),
+    Column("latency", Text, nullable=False),  # JSON: the first bucket, then its count and the next ones
+    PrimaryKeyConstraint("key_id", "dimension", "width", "hour", "grp"),
+    sqlite_with_rowid=False,
+)
+
+# Of each day, the groups with most requests first: of many, those worth adding up.
+Index(
+    "ix_exchange_hour_busiest",
+    exchange_hour.c.key_id,
+    exchange_hour.c.dimension,
+    exchange_hour.c.hour,
+    exchange_hour.c.requests,
+    sqlite_where=exchange_hour.c.width == 24,
+)
+
+exchange_hour_progress = Table(
+    "exchange_hour_progress",
+    metadata,
+    Column("id", Seq, primary_key=True, autoincrement=False),  # always 1
+    Column("counted_seq", Seq, nullable=False),  # exchanges up to here are in `exchange_hour`
+)
+
+feedback_hour = Table(
+    "feedback_hour",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("dimension", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("grp", Text, nullable=False),
+    Column("value", Integer, nullable=False),  # of a score, or `gateway.store.hours.NOT_A_SCORE`
+    Column("count", Integer, nullable=False),
+    Column("weight", Float, nullable=False),  # added up
+    PrimaryKeyConstraint("key_id", "dimension", "width", "hour", "grp", "value"),
+    sqlite_with_rowid=False,
+)
+
+stale_hour = Table(
+    "stale_hour",
+    metadata,
+    Column("what", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("version", Integer, nullable=False),  # how often it was marked
+    PrimaryKeyConstraint("what", "key_id", "hour"),
+    sqlite_with_rowid=False,
+)

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, literal, or_, select, union_all
 
 from gateway.errors import NotFound
-from gateway.records import FeedbackFilter, LogFilter, Page, TraceDetail, TraceFilter, TraceSummary
-from gateway.store import feedback as feedback_rows
-from gateway.store import logs, scores
+from gateway.records import LogFilter, Page, TraceDetail, TraceFilter, TraceSummary
+from gateway.store import feedback_list, logs, scores
+from gateway.store.feedback_rows import IS_LIVE
 from gateway.store.search import (
     SPECIAL_COLUMNS,
     Condition,
@@ -39,9 +39,9 @@ def get(connection: Connection, key_id: str, trace_id: str, *, limit: int) -> Tr
     if row is None:
         raise NotFound(f"there is no trace {trace_id!r}; GET /v1/traces lists what there is")
     return TraceDetail(
-        summary=_summaries(connection, key_id, [row])[0],
+        summary=summaries(connection, key_id, [row])[0],
         exchanges=logs.find(connection, key_id, LogFilter(trace_id=trace_id), limit=limit),
-        feedback=feedback_rows.find(connection, key_id, FeedbackFilter(trace_id=trace_id), limit=limit),
+        feedback=feedback_list.of_trace(connection, key_id, trace_id, limit=limit),
     )
 
 
@@ -57,15 +57,15 @@ def find(
         select(trace),
         key_id=key_id,
         wanted=wanted,
-        conditions=_conditions(key_id, wanted),
-        after=None if after is None else _position(connection, key_id, after),
+        conditions=conditions(key_id, wanted),
+        after=None if after is None else position(connection, key_id, after),
         limit=limit,
     )
     rows = connection.execute(page).all()
-    return Page(tuple(_summaries(connection, key_id, rows[:limit])), has_more=len(rows) > limit)
+    return Page(tuple(summaries(connection, key_id, rows[:limit])), has_more=len(rows) > limit)
 
 
-def _position(connection: Connection, key_id: str, trace_id: str) -> Position:
+def position(connection: Connection, key_id: str, trace_id: str) -> Position:
     query = select(trace.c.first_at_ms, trace.c.seq)
     row = connection.execute(
         query.where(trace.c.key_id == key_id, trace.c.trace_id == trace_id)
@@ -75,10 +75,11 @@ def _position(connection: Connection, key_id: str, trace_id: str) -> Position:
     return Position(*row)
 
 
-def _summaries(connection: Connection, key_id: str, rows: Sequence[Row[Any]]) -> list[TraceSummary]:
+def summaries(connection: Connection, key_id: str, rows: Sequence[Row[Any]]) -> list[TraceSummary]:
+    """`rows` of `trace`, in their order."""
     trace_ids = [row.trace_id for row in rows]
     models = _models(connection, key_id, trace_ids)
-    summaries = scores.summaries(connection, key_id, trace_ids)
+    scored = scores.summaries(connection, key_id, trace_ids)
     return [
         TraceSummary(
             trace_id=row.trace_id,
@@ -90,7 +91,7 @@ def _summaries(connection: Connection, key_id: str, rows: Sequence[Row[Any]]) ->
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
             cost_usd=row.cost_usd,
-            feedback=summaries[row.trace_id],
+            feedback=scored[row.trace_id],
         )
         for row in rows
     ]
@@ -106,7 +107,8 @@ def _models(connection: Connection, key_id: str, trace_ids: Collection[str]) -> 
     return {trace_id: sorted(names) for trace_id, names in models.items()}
 
 
-def _conditions(key_id: str, wanted: TraceFilter) -> list[Condition]:
+def conditions(key_id: str, wanted: TraceFilter) -> list[Condition]:
+    """What a row of `trace` must fulfil to be wanted, apart from its times."""
     conditions = []
     if wanted.trace_id is not None:
         conditions.append(Condition(trace.c.trace_id == wanted.trace_id))
@@ -155,7 +157,7 @@ def _scored(key_id: str) -> Select[tuple[str]]:
     return (
         select(feedback_target.c.trace_id)
         .join(feedback, feedback.c.seq == feedback_target.c.feedback_seq)
-        .where(feedback_target.c.key_id == key_id, feedback_rows.IS_LIVE)
+        .where(feedback_target.c.key_id == key_id, IS_LIVE)
     )
 
 

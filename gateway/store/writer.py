@@ -11,15 +11,18 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from sqlalchemy import Connection
+
 from gateway.config import schema
-from gateway.records import NO_PAYLOAD, Exchange, ExchangeEntry
-from gateway.store.exchanges import insert_batch, is_stored
+from gateway.records import NO_PAYLOAD, Exchange, ExchangeEntry, ExchangeRow
+from gateway.store.exchanges import Adopt, insert_batch, is_stored
+from gateway.store.feedback import adopt
 from gateway.store.sqlite import Session
 
 logger = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ class ExchangeWriter:
         self._loop = asyncio.get_running_loop()
         self._session = session
         self._digest = digest
+        self._adopt = adopting(session)
         self._settings = settings
         self._wait = wait
         self._queue: deque[_Waiting] = deque()
@@ -180,7 +184,7 @@ class ExchangeWriter:
         outcome = _Outcome()
         entries = [self._entry(waiting.exchange, outcome) for waiting in batch]
         try:
-            insert_batch(connection, entries)
+            insert_batch(connection, entries, self._adopt)
         except _ROW_FAULTS:
             for waiting, entry in zip(batch, entries, strict=True):
                 self._write_one(connection, waiting.exchange, entry, outcome)
@@ -200,7 +204,7 @@ class ExchangeWriter:
         self, connection: sqlite3.Connection, exchange: Exchange, entry: ExchangeEntry, outcome: _Outcome
     ) -> None:
         try:
-            insert_batch(connection, [entry])
+            insert_batch(connection, [entry], self._adopt)
         except _ROW_FAULTS as error:
             if is_stored(connection, exchange.id):  # by an earlier try whose commit failed to report
                 return
@@ -208,7 +212,7 @@ class ExchangeWriter:
         else:
             return
         try:
-            insert_batch(connection, [self._digest(_reduced(exchange))])
+            insert_batch(connection, [self._digest(_reduced(exchange))], self._adopt)
             outcome.reduced += 1
         except _ROW_FAULTS:
             logger.exception("store: exchange %s is lost", exchange.id)
@@ -257,6 +261,20 @@ class ExchangeWriter:
         self.stats.dropped += rows
 
 
+def adopting(session: Session) -> Adopt:
+    """Joins feedback to exchanges that are being stored on `session`'s connection."""
+
+    def join(connection: sqlite3.Connection, rows: Sequence[ExchangeRow]) -> None:
+        def work(core: Connection) -> None:
+            for key_id in {row.key_id for row in rows}:
+                adopt(core, key_id, [(row.id, row.trace_id) for row in rows if row.key_id == key_id])
+            core.commit()  # closing it, SQLAlchemy would roll the batch back
+
+        session.with_core(connection, work)
+
+    return join
+
+
 def _reduced(exchange: Exchange) -> Exchange:
     """The same exchange without anything a client or an upstream wrote at length."""
     return replace(
@@ -266,6 +284,7 @@ def _reduced(exchange: Exchange) -> Exchange:
         body_user=None,
         body_metadata=None,
         metadata=None,
+        tags=(),
         requested_model=None,
         path=exchange.path.encode("ascii", "replace").decode(),
         request=NO_PAYLOAD._replace(size=exchange.request.size),

@@ -1,7 +1,8 @@
 """`python -m tests.bench`: measure the gateway beside its yardsticks and print a Markdown table.
 
 `--quick` takes about a minute and is good for a look; the default takes about five. `--traces 1000000`
-adds the pages over a filled store. `--only requests|streams|latency|start|traces` picks parts.
+adds the pages over a filled store. `--only requests|streams|latency|start|traces|dashboard` picks parts; the
+dashboard's pages, over a million exchanges or `--traces` of them, are only measured when picked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.bench import cpu, load, servers, traces
+from tests.bench import cpu, dashboard, load, servers, traces
 from tests.bench.payloads import chat_request
 from tests.bench.servers import Cores
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from tests.bench.load import Work
     from tests.harness.process import Process
 
-PARTS = ("requests", "streams", "latency", "start", "traces")
+PARTS = ("requests", "streams", "latency", "start", "traces", "dashboard")
+DEFAULT_PARTS = PARTS[:-1]
+DASHBOARD_EXCHANGES = 1_000_000
 REQUEST_CONNECTIONS = 32
 STREAM_CONNECTIONS = 48
 
@@ -165,6 +168,15 @@ def trace_lines(count: int) -> list[Line]:
     ]
 
 
+def dashboard_lines(count: int) -> list[Line]:
+    progress(f"the dashboard over {count:,} exchanges")
+    lines = []
+    for name, (median_ms, slowest_ms) in dashboard.page_ms(count).items():
+        budget = "" if name.startswith("making") else "≤ 200 ms"
+        lines.append(Line(name, gateway=f"{median_ms:.0f} ms, slowest {slowest_ms:.0f} ms", budget=budget))
+    return lines
+
+
 def render(lines: list[Line]) -> str:
     head = ("what", "yardstick", "nginx `proxy_pass`", "gateway", "ratio", "budget")
     rows = [(line.what, line.yardstick, line.nginx, line.gateway, line.ratio, line.budget) for line in lines]
@@ -201,6 +213,8 @@ def measure(parts: list[str], plan: Plan, trace_count: int) -> list[Line]:
         lines.append(start_line(free, plan))
     if "traces" in parts and trace_count:
         lines += trace_lines(trace_count)
+    if "dashboard" in parts:
+        lines += dashboard_lines(trace_count or DASHBOARD_EXCHANGES)
     return lines
 
 
@@ -216,7 +230,7 @@ def main() -> None:
     plan = Plan(given.seconds or seconds, given.rounds or rounds, calls)
     # The load runs in this process: keep it off the contestants' core.
     os.sched_setaffinity(0, {int(Cores.pinned().load)})
-    lines = measure(given.only or list(PARTS), plan, given.traces)
+    lines = measure(given.only or list(DEFAULT_PARTS), plan, given.traces)
     print(setting(plan), end="\n\n")
     print(render(lines))
 

@@ -16,7 +16,8 @@ class UpstreamRequest(NamedTuple):
 
     `headers` are without host, content-length and transfer-encoding: the transport writes those. A `body` of
     bytes can be sent again, an iterator only once; `body_bytes` is its length where known, None sends it
-    chunked. A body of None sends neither body nor length.
+    chunked. A body of None sends neither body nor length. `on_sent` is called when the first byte goes out:
+    what was before that, a request spent waiting.
     """
 
     method: str
@@ -24,6 +25,7 @@ class UpstreamRequest(NamedTuple):
     headers: Headers
     body: bytes | AsyncIterator[bytes] | None
     body_bytes: int | None = None
+    on_sent: Callable[[], None] | None = None
 
     @property
     def can_be_sent_again(self) -> bool:

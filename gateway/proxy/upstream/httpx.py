@@ -40,13 +40,13 @@ class HttpxTransport:
 
     async def open(self, request: UpstreamRequest) -> HttpxResponse:
         total_deadline = asyncio.get_running_loop().time() + self._settings.total_timeout_s
-        attempt = _Attempt()
+        attempt = _Attempt(request.on_sent)
         try:
             return await self._send(request, attempt, total_deadline)
         except UpstreamBroken:
             if not (request.can_be_sent_again and attempt.found_a_dead_connection):
                 raise
-        return await self._send(request, _Attempt(), total_deadline)
+        return await self._send(request, _Attempt(request.on_sent), total_deadline)
 
     async def _send(
         self, request: UpstreamRequest, attempt: _Attempt, total_deadline: float
@@ -170,8 +170,9 @@ class _Attempt:
     Source: https://www.encode.io/httpcore/extensions/#trace
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_sent: Callable[[], None] | None) -> None:
         self._connected = False
+        self._on_sent = on_sent
         self.received = False
 
     @property
@@ -184,6 +185,8 @@ class _Attempt:
             self._connected = True
             if event.endswith(".complete"):
                 _watch(info["return_value"])
+        elif self._on_sent is not None and event.endswith("send_request_headers.started"):
+            self._on_sent()
 
 
 _ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")

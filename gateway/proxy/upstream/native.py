@@ -76,6 +76,8 @@ class Connection(asyncio.Protocol):
         Raises ConnectionDied, UpstreamBroken, UpstreamTimeout, or what the body's iterator raises.
         """
         self._begin(request, total_deadline)
+        if request.on_sent is not None:
+            request.on_sent()
         body = request.body
         if body is None or isinstance(body, bytes):
             self._transport.write(head + body if body else head)

@@ -1,0 +1,1 @@
+"""Virtual keys: who owns what."""
