@@ -173,7 +173,9 @@ def test_an_empty_batch_raises_bad_request(portkey: portkey_ai.Portkey) -> None:
     assert error_of(raised)["code"] == "032"
 
 
-@pytest.mark.parametrize("feedback_id", [str(uuid.uuid4()), "no-uuid", "a/b", "NOT_GIVEN"])
+@pytest.mark.parametrize(
+    "feedback_id", ["7e2cca8f-f629-4920-bd86-6e5008306aac", "no-uuid", "a/b", "NOT_GIVEN"]
+)
 def test_an_update_of_what_does_not_exist_raises_not_found(
     portkey: portkey_ai.Portkey, feedback_id: str
 ) -> None:

@@ -44,8 +44,9 @@ def _without_browser() -> NoReturn:
     pytest.skip(NO_BROWSER)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One a module: as long as Playwright runs, no test in this process can have an event loop of its own."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - tests without it skip
