@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -49,6 +50,17 @@ def loads_start(text: str) -> JSON:
         return _DECODER.raw_decode(text)[0]
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def iso_time(time_ms: int) -> str:
+    """Milliseconds since the epoch as ISO 8601 in UTC, 2026-01-31T12:00:00.000, for the zone to follow."""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}"
+
+
+def readable(text: str) -> str:
+    """`text` with lone surrogates spelled out: a message quotes what was sent, and JSON is UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _refuse_constant(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from typing import TYPE_CHECKING
@@ -13,6 +14,13 @@ from tests.harness import Process, RawClient, RunningGateway, WireUpstream, free
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop for the examples of properties, which are not async themselves."""
+    with asyncio.Runner() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import adopting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncio
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -142,3 +143,11 @@ async def own_api(folder: Path, **limits: Any) -> AsyncIterator[OwnAPI]:
             yield OwnAPI(database, clock, app, client)
     finally:
         await database.close()
+
+
+@contextmanager
+def lasting_api(runner: asyncio.Runner, folder: Path) -> Iterator[OwnAPI]:
+    """One for all examples of a property; each keeps to ids of its own."""
+    context = own_api(folder)
+    yield runner.run(context.__aenter__())
+    runner.run(context.__aexit__(None, None, None))

@@ -19,7 +19,7 @@ from gateway.store import export, walk
 from gateway.store.prompts import PromptBook, RatedAnswer
 from tests.bench.fill import fill
 from tests.harness import RawClient, run_gateway
-from tests.own_api import NO_BODIES, OwnAPI, own_api
+from tests.own_api import NO_BODIES, OwnAPI, lasting_api, own_api
 from tests.test_memory import PeakMemory, resident_mib
 
 if TYPE_CHECKING:
@@ -448,16 +448,9 @@ STORED = st.lists(
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def shared(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnAPI]:
-    context = own_api(tmp_path_factory.mktemp("exports"))
-    yield runner.run(context.__aenter__())
-    runner.run(context.__aexit__(None, None, None))
+    with lasting_api(runner, tmp_path_factory.mktemp("exports")) as opened:
+        yield opened
 
 
 @settings(max_examples=40, deadline=None)

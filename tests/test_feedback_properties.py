@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.jsonio import dumps, dumps_text
 from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
-from tests.own_api import OwnAPI, own_api
+from tests.own_api import OwnAPI, lasting_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,17 +126,10 @@ def summary(pieces: list[Piece]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def api(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnAPI]:
     """One database for all examples: each keeps to trace ids of its own."""
-    context = own_api(tmp_path_factory.mktemp("properties"))
-    yield runner.run(context.__aenter__())
-    runner.run(context.__aexit__(None, None, None))
+    with lasting_api(runner, tmp_path_factory.mktemp("properties")) as opened:
+        yield opened
 
 
 async def play(api: OwnAPI, model: Model, call: Any) -> None:

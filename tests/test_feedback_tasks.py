@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.api.openapi import document
 from tests.harness import Process, run_gateway
-from tests.own_api import IDEMPOTENCY_TTL_S, OwnAPI, own_api
+from tests.own_api import IDEMPOTENCY_TTL_S, OwnAPI, lasting_api, own_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -509,18 +509,10 @@ EXAMPLES = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def lasting(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnAPI, str]]:
     """One database for all examples, and a task in it."""
-    context = own_api(tmp_path_factory.mktemp("properties"))
-    api = runner.run(context.__aenter__())
-    yield api, runner.run(create(api))["id"]
-    runner.run(context.__aexit__(None, None, None))
+    with lasting_api(runner, tmp_path_factory.mktemp("properties")) as api:
+        yield api, runner.run(create(api))["id"]
 
 
 @settings(max_examples=200, deadline=None)

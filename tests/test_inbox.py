@@ -22,7 +22,7 @@ from gateway.records.tasks import Claim
 from gateway.store import inbox, selection, ungraded
 from gateway.store.selection import matching
 from tests.harness import Process, run_gateway
-from tests.own_api import OwnAPI, own_api
+from tests.own_api import OwnAPI, lasting_api, own_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -568,20 +568,13 @@ ACTS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def lasting(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnAPI]:
     """One database for all examples: each has tags and traces of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ungraded, "_PORTION", 2)
         patch.setattr(ungraded, "MAX_KNOWN", 5)
-        context = own_api(tmp_path_factory.mktemp("properties"))
-        yield runner.run(context.__aenter__())
-        runner.run(context.__aexit__(None, None, None))
+        with lasting_api(runner, tmp_path_factory.mktemp("properties")) as opened:
+            yield opened
 
 
 @settings(max_examples=80, deadline=None)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.api.openapi import document
 from tests.bench.fill import fill
 from tests.harness import run_gateway
-from tests.own_api import START_MS, OwnAPI, own_api
+from tests.own_api import START_MS, OwnAPI, lasting_api, own_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -524,17 +524,10 @@ def assert_name(shown: dict[str, Any], feedback: list[Given]) -> None:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def shared(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnAPI]:
     """One database for all examples: each keeps to traces and metadata of its own."""
-    context = own_api(tmp_path_factory.mktemp("summaries"))
-    yield runner.run(context.__aenter__())
-    runner.run(context.__aexit__(None, None, None))
+    with lasting_api(runner, tmp_path_factory.mktemp("summaries")) as opened:
+        yield opened
 
 
 async def store(api: OwnAPI, example: int, exchanges: list[Any], items: list[Any]) -> list[Given]:

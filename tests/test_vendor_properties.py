@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.jsonio import dumps
-from tests.own_api import OwnAPI, own_api
+from tests.own_api import OwnAPI, lasting_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,17 +26,10 @@ EXAMPLES = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def api(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnAPI]:
     """One database for all examples: each keeps to ids of its own."""
-    context = own_api(tmp_path_factory.mktemp("vendors"))
-    yield runner.run(context.__aenter__())
-    runner.run(context.__aexit__(None, None, None))
+    with lasting_api(runner, tmp_path_factory.mktemp("vendors")) as opened:
+        yield opened
 
 
 # --- what each vendor's client can read ---

@@ -7,7 +7,7 @@ them everything under feedback, answer in their vendor's shape, which is in `gat
 from __future__ import annotations
 
 from gateway.errors import GatewayError, MethodNotAllowed
-from gateway.jsonio import dumps
+from gateway.jsonio import dumps, readable
 
 
 def error_body(error: GatewayError) -> bytes:
@@ -39,8 +39,3 @@ def error_headers(error: GatewayError, request_id: str) -> dict[str, str]:
     if error.status >= 500:
         headers["x-portkey-request-id"] = request_id
     return headers
-
-
-def readable(text: str) -> str:
-    """`text` with lone surrogates spelled out: a message quotes what was sent, and JSON is UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

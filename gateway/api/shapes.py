@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from orjson import Fragment
 
 from gateway.capture.message import assemble
-from gateway.jsonio import JSON, dumps, loads
+from gateway.jsonio import JSON, dumps, iso_time, loads
 from gateway.records import (
     BodyRow,
     ExchangeRow,
@@ -173,8 +172,7 @@ def summary_shape(summary: FeedbackSummary) -> dict[str, Any]:
 
 def time_shape(time_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds, such as 2026-01-31T12:00:00.000Z."""
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    return f"{iso_time(time_ms)}Z"
 
 
 def _time_or_null(time_ms: int | None) -> str | None:

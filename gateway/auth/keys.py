@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -63,9 +63,6 @@ class KeyRing:
                     return Holder(key_id, name)
             raise InvalidKey(f"Invalid API key in {name.decode()}")
         raise InvalidKey("Invalid API key: none was sent; put the gateway's where your SDK takes its API key")
-
-
-Find = Callable[[Headers], Holder]
 
 
 def hash_of(key: bytes) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from gateway.compat.fields import (
@@ -27,7 +26,7 @@ from gateway.feedback.item import json_type
 from gateway.feedback.services import FeedbackServices
 from gateway.feedback.signals import signal_of
 from gateway.feedback.vendor import Call, Endpoint, Refusal, Shared, Vendor
-from gateway.jsonio import dumps
+from gateway.jsonio import dumps, iso_time
 from gateway.records import (
     UNSET,
     Feedback,
@@ -163,7 +162,7 @@ def _item_shape(item: Given, result: Feedback | None) -> dict[str, Any]:
         shape["user"] = item.user
     if result is not None:
         shape["value"] = _value_of(result)
-        shape["created_at"] = _time(result.created_at_ms)
+        shape["created_at"] = f"{iso_time(result.created_at_ms)}000Z"
     shape["id"] = _id(result)
     return shape
 
@@ -267,11 +266,6 @@ def _value_of(feedback: Feedback) -> Any:
 def _id(feedback: Feedback | None) -> str:
     """The vendor's spelling of the id: of a new one where nothing was found to take back."""
     return f"ann_{uuid.UUID(feedback.id).hex if feedback else uuid.uuid4().hex}"
-
-
-def _time(at_ms: int) -> str:
-    seconds, ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}000Z"
 
 
 # --- errors ---

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.compat.fields import MAX_ID_CHARS, BadField, Fields, read_object
@@ -20,7 +19,7 @@ from gateway.feedback.service import FeedbackService
 from gateway.feedback.services import FeedbackServices
 from gateway.feedback.tasks import TaskService
 from gateway.feedback.vendor import Call, Endpoint, Refusal, Vendor
-from gateway.jsonio import dumps
+from gateway.jsonio import dumps, iso_time
 from gateway.records import (
     Feedback,
     FeedbackDraft,
@@ -107,7 +106,7 @@ def task_shape(task: FeedbackTask, organization: str) -> dict[str, Any]:
         "instruction": task.instruction,
         "completion_tags_selector": list(task.selector.tags),
         "json_schema": _with_required(task.schema),
-        "created_at": _time(task.created_at_ms),
+        "created_at": f"{iso_time(task.created_at_ms)}000+00:00",
         "created_at_ms": task.created_at_ms,
         "organization_id": organization,
     }
@@ -304,11 +303,6 @@ def _count(query: Mapping[str, str], name: str, *, least: int, default: int) -> 
     if not is_number or number < least:
         raise BadField(f"must be an integer from {least}, not {text[:20]!r}", place=(name,), fault="value")
     return number
-
-
-def _time(at_ms: int) -> str:
-    seconds, ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}000+00:00"
 
 
 def render_error(error: GatewayError, _: str) -> Refusal:

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ from gateway.feedback.service import FeedbackService
 from gateway.feedback.services import FeedbackServices
 from gateway.feedback.signals import signal_of
 from gateway.feedback.vendor import Call, Endpoint, Refusal, Vendor
-from gateway.jsonio import dumps, dumps_text
+from gateway.jsonio import dumps, dumps_text, iso_time
 from gateway.records import (
     DEFAULT_NAME,
     MAX_SCORE,
@@ -381,8 +380,8 @@ def assessment_shape(feedback: Feedback, trace_id: str) -> dict[str, Any]:
             "source_type": _UNSPECIFIED if feedback.source_type == "API" else feedback.source_type,
             "source_id": feedback.source_id,
         },
-        "create_time": _time(feedback.created_at_ms),
-        "last_update_time": _time(feedback.updated_at_ms or feedback.created_at_ms),
+        "create_time": f"{iso_time(feedback.created_at_ms)}Z",
+        "last_update_time": f"{iso_time(feedback.updated_at_ms or feedback.created_at_ms)}Z",
         **_content_shape(feedback, _stored_error(metadata)),
         "rationale": feedback.comment,
         "metadata": {key: _text(value) for key, value in metadata.items() if key not in _RESERVED},
@@ -415,11 +414,6 @@ def _stored_error(metadata: Mapping[str, Any]) -> Mapping[str, str] | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else dumps_text(value)
-
-
-def _time(at_ms: int) -> str:
-    seconds, ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
 
 
 # --- errors ---

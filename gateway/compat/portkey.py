@@ -13,7 +13,7 @@ from gateway.errors import ClientError, GatewayError, InvalidField, MethodNotAll
 from gateway.feedback.body import TARGETS_OF_OURS, fits, parse_create, parse_update, refused
 from gateway.feedback.services import FeedbackServices
 from gateway.feedback.vendor import Call, Endpoint, Refusal, Shared, Vendor
-from gateway.jsonio import dumps
+from gateway.jsonio import dumps, readable
 from gateway.records import Feedback
 
 _TRACE_ID_SPELLINGS = ("trace_id", "traceID", "traceId")
@@ -78,12 +78,12 @@ def render_error(error: GatewayError, method: str) -> Refusal:
     elif status >= 500 and method in _VENDORS_METHODS:
         # The vendor's calls know one failure of the server; ours tell them apart.
         status, code, message = 500, "internal", "Something went wrong"
-    text = _readable(message)
+    text = readable(message)
     cause = {
         "message": text,
         "type": kind,
         "code": code,
-        "param": None if error.param is None else _readable(error.param),
+        "param": None if error.param is None else readable(error.param),
     }
     return Refusal(status, dumps({"status": "failure", "message": text, "error": cause}))
 
@@ -96,8 +96,3 @@ def _answer(message: str, stored: Sequence[Feedback]) -> bytes:
     return dumps(
         {"status": "success", "message": message, "feedback_ids": [feedback.id for feedback in stored]}
     )
-
-
-def _readable(text: str) -> str:
-    """`text` with lone surrogates spelled out: a message quotes what was sent, and JSON is UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from gateway.jsonio import iso_time
+
 NOT_KNOWN = "\u2013"
 _THOUSAND = 1_000
 
@@ -74,8 +76,7 @@ def mean(value: float | None) -> str:
 
 def iso(time_ms: int) -> str:
     """For a machine: 2026-01-31T12:00:00.000Z."""
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    return f"{iso_time(time_ms)}Z"
 
 
 def clock(time_ms: int) -> str:

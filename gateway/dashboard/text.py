@@ -11,9 +11,6 @@ import unicodedata
 
 from markupsafe import Markup, escape
 
-MAX_INLINE_CHARS = 4_000
-"""Of one text on a page; the rest is a click away."""
-
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"

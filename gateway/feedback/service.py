@@ -95,10 +95,6 @@ class FeedbackService:
                 return first
         ready = [await self._ready(key_id, item, act) for item, act in enumerate(acts)]
 
-        if once is None:
-            return await self._database.write(
-                lambda connection: render(rows.apply(connection, key_id, ready, now_ms))
-            )
         return await self._database.write(
             lambda connection: idempotency.answer_once(
                 connection,

@@ -63,10 +63,6 @@ class TaskService:
         """
         draft = _checked_draft(draft)
         task_id, now_ms = self._make_id(), self._now_ms()
-        if once is None:
-            return await self._database.write(
-                lambda connection: render(rows.create(connection, key_id, task_id, draft, now_ms))
-            )
         return await self._database.write(
             lambda connection: idempotency.answer_once(
                 connection,

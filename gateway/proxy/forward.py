@@ -241,8 +241,6 @@ class Forwarder:
             chunk = await response.pass_on(take)
             captured.add(chunk)
         await self._record(recording, downstream)
-        if not downstream.started:
-            await downstream.start(status, headers, body_follows=bool(chunk))
         await downstream.send(chunk, more=False)
 
     async def _relay_after_last_event(

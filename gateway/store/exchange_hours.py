@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from gateway.jsonio import dumps_text, loads
 from gateway.records.insights import HOUR_MS, RequestFigures, latency_bucket
-from gateway.store.hours import ALL_DIMENSIONS, NO_GROUP, day_of, hour_of_feedback, mark
+from gateway.store.hours import ALL_DIMENSIONS, NO_GROUP, SAID, day_of, hour_of_feedback, mark
 from gateway.store.logs import FAILED
 from gateway.store.search import unindexed
 from gateway.store.tables import (
@@ -95,12 +95,7 @@ def count(connection: Connection, after: int, last: int, key_id: str | None = No
         exchange.c.prompt_tokens,
         exchange.c.completion_tokens,
         exchange.c.cost_usd,
-        func.coalesce(exchange.c.answering_model, exchange.c.requested_model),
-        exchange.c.meta_prompt,
-        exchange.c.meta_user,
-        exchange.c.meta_organisation,
-        exchange.c.meta_environment,
-        exchange.c.upstream,
+        *SAID,
     ).where(exchange.c.seq > after, exchange.c.seq <= last)
     if key_id is not None:
         query = query.where(unindexed(exchange.c.key_id) == key_id)

@@ -18,6 +18,7 @@ from gateway.store.hours import (
     EVERYTHING,
     NO_GROUP,
     NOT_A_SCORE,
+    SAID,
     Stale,
     day_of,
     hour_of_feedback,
@@ -165,16 +166,8 @@ def _said(connection: Connection, key_id: str, wanted: Collection[ColumnElement[
     places = select(target.trace_id, target.exchange_id).select_from(of_feedback).where(*wanted)
     place = places.where(target.trace_id.is_not(None)).distinct().subquery()
     of_trace = and_(exchange.c.key_id == key_id, exchange.c.trace_id == place.c.trace_id)
-    words = [
-        func.coalesce(exchange.c.answering_model, exchange.c.requested_model),
-        exchange.c.meta_prompt,
-        exchange.c.meta_user,
-        exchange.c.meta_organisation,
-        exchange.c.meta_environment,
-        exchange.c.upstream,
-    ]
     query = (
-        select(place.c.trace_id, place.c.exchange_id, *words)
+        select(place.c.trace_id, place.c.exchange_id, *SAID)
         .select_from(place.outerjoin(exchange, of_trace))
         .where(or_(place.c.exchange_id == "", place.c.exchange_id == exchange.c.id))
         .distinct()

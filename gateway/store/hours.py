@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from gateway.records.insights import DIMENSIONS, HOUR_MS
 from gateway.store.tables import (
+    exchange,
     exchange_hour,
     exchange_hour_progress,
     feedback,
@@ -44,6 +45,16 @@ NO_GROUP = ""
 
 NOT_A_SCORE = 100
 """In place of a value: feedback that is no score."""
+
+SAID: tuple[ColumnElement[Any], ...] = (
+    func.coalesce(exchange.c.answering_model, exchange.c.requested_model),
+    exchange.c.meta_prompt,
+    exchange.c.meta_user,
+    exchange.c.meta_organisation,
+    exchange.c.meta_environment,
+    exchange.c.upstream,
+)
+"""What an exchange says, for each of DIMENSIONS."""
 
 What = Literal["feedback", "feedback day", "exchange day"]
 """What of an hour is to be made anew."""

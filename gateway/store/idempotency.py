@@ -17,7 +17,7 @@ _PRIMARY_KEY = (idempotency.c.key_id, idempotency.c.path, idempotency.c.idempote
 def answer_once(
     connection: Connection,
     key_id: str,
-    once: IdempotencyKey,
+    once: IdempotencyKey | None,
     *,
     now_ms: int,
     oldest_ms: int,
@@ -26,8 +26,10 @@ def answer_once(
     """Do `work`, keep the body it answers (with status 200) for `once` and return it, in one transaction.
 
     When `once` was answered at `oldest_ms` or later, return that answer and do nothing. Raises
-    IdempotencyConflict when it was for another body.
+    IdempotencyConflict when it was for another body. Without a `once` it is just the work.
     """
+    if once is None:
+        return work()
     first = first_answer(connection, key_id, once, oldest_ms)
     if first is not None:
         return first
