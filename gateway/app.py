@@ -8,56 +8,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
-import os
-import socket
+import random
 import time
-from collections.abc import Awaitable, Iterator, Mapping
-from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import uvicorn
-import uvloop
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.supervisors import Multiprocess
+from starlette.types import ASGIApp
 
-from gateway.api import health
 from gateway.api.errors import error_body
 from gateway.api.front import Front
-from gateway.api.protocol import GatewayProtocol
-from gateway.api.routes import router
-from gateway.api.services import Services
+from gateway.api.later import Later
+from gateway.api.models import Models
 from gateway.auth.keys import KeyRing, hash_of
 from gateway.capture.digest import Digest
 from gateway.capture.pricing import Prices
-from gateway.compat.registry import vendors
+from gateway.compat.portkey_answers import answer_headers, answer_status
 from gateway.config import schema
-from gateway.config.load import ConfigSource
-from gateway.dashboard import lazy
-from gateway.dashboard.services import DashboardServices
-from gateway.errors import ConfigError, GatewayError, StoreUnavailable
-from gateway.feedback.service import FeedbackService
-from gateway.feedback.services import FeedbackServices
-from gateway.feedback.tasks import TaskService
-from gateway.ids import new_id
-from gateway.observability.logging import configure
-from gateway.providers.credentials import CLIENT_CREDENTIALS, credential_header
-from gateway.proxy.forward import Forwarder, Upstream
-from gateway.proxy.headers import RequestFilter
-from gateway.proxy.upstream.base import Transport
-from gateway.proxy.upstream.pool import NativeTransport
+from gateway.errors import StoreUnavailable
+from gateway.proxy.attempts import Attempts
+from gateway.proxy.cache import ResponseCache
+from gateway.proxy.custom_hosts import CustomHosts
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.listing import Listings
+from gateway.proxy.lookup import CachedAttempts, Lookups
+from gateway.proxy.relay import Relay
+from gateway.proxy.upstream.guard import AddressGuard
+from gateway.proxy.upstreams import Upstream
+from gateway.records import DEFAULT_KEY_ID, Exchange, Headers, UpstreamHealth
+from gateway.routing.addresses import parse_network
+from gateway.routing.plan import Leaf, Plan
 from gateway.routing.table import RouteTable
+from gateway.store.cache import KeptAnswers
 from gateway.store.roller import Roller
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
+from gateway.upstreams import forwarded_prefixes, health_of, plain_plans, upstream_of
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from gateway.compat.portkey_routing import RequestedPlans
+    from gateway.feedback.steering import Steering
 
 _SETTLE_LIMIT_S = 2.0
 _GC_ALLOCATIONS = 20_000  # Python's 2,000 or less is a few requests in flight; they free themselves
 _PROBE_LIMIT_S = 3.0
 _DRAIN_LIMIT_S = 10.0
+_MIN_CAPTURE_BYTES = 64 * 1024
+_DECIDES_ANSWERS = {"base_url", "provider", "headers", "query", "paths"}
+"""Settings of an upstream with which it may answer differently: kept answers are for them as they are."""
 
 
 class Gateway:
@@ -66,7 +64,7 @@ class Gateway:
     def __init__(self, settings: schema.Settings, database: SqliteDatabase) -> None:
         self._settings = settings
         self._database = database
-        self._transports = {name: transport(name, upstream) for name, upstream in settings.upstreams.items()}
+        self._upstreams = {name: upstream_of(name, upstream) for name, upstream in settings.upstreams.items()}
         urls = {name: upstream.base_url for name, upstream in settings.upstreams.items()}
         self._writer = ExchangeWriter(
             database.writer,
@@ -74,62 +72,122 @@ class Gateway:
             settings.store,
             wait=settings.capture.commit == "sync",
         )
-        self._forwarder = Forwarder(
-            upstreams={
-                name: upstream_of(name, settings.upstreams[name], self._transports[name])
-                for name in settings.upstreams
-            },
-            routes=RouteTable(settings.routes, settings.upstreams),
-            sink=self._writer.record,
-            error_body=error_body,
-            server=settings.server,
-            capture=settings.capture,
+        self._steering = steering_of(settings, database)
+        self._custom_hosts: CustomHosts[Upstream] = CustomHosts(
+            AddressGuard([parse_network(text) for text in settings.custom_hosts.private_networks]),
+            upstream_of,
         )
+        self._answers = KeptAnswers(database, settings.cache, _now_ms)
+        self._cache = ResponseCache(self._answers, settings.cache, _now_ms)
+        self._routes = RouteTable(settings.routes, settings.upstreams)
+        self._requested_plans: RequestedPlans | None = None
+        self._forwarder = self._proxy()
         self._keys = key_ring(settings.keys)
         self._roller = Roller(database)
-        self.app = Front(self._forwarder, self._own_endpoints(), self._keys)
+        self._endpoints = Later(self._make_endpoints)
+        self._loading: asyncio.Task[ASGIApp] | None = None
+        self.app = Front(
+            self._forwarder,
+            self._endpoints,
+            self._keys,
+            models=self._models() if settings.routes else None,
+            prefixes=forwarded_prefixes(settings),
+        )
 
     @classmethod
     async def open(cls, settings: schema.Settings) -> Gateway:
         """Raises StoreUnavailable."""
         gateway = cls(settings, await SqliteDatabase.open(settings.store))
         gateway._roller.start()
+        if gateway._steering is not None:
+            gateway._steering.start()
+        gateway._loading = asyncio.create_task(gateway._endpoints.load(), name="endpoints")
+        gateway._answers.start()
         # What was loaded so far stays: without this every full collection would walk it all again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
         return gateway
 
-    def _own_endpoints(self) -> ASGIApp:
-        ttl_s = self._settings.store.idempotency_ttl_s
-        tasks = TaskService(self._database, now_ms=_now_ms, make_id=_make_id, idempotency_ttl_s=ttl_s)
-        feedback = FeedbackService(
-            self._database,
-            now_ms=_now_ms,
-            make_id=_make_id,
-            idempotency_ttl_s=ttl_s,
-            validate=tasks.validated,
+    def _proxy(self) -> Forwarder:
+        settings = self._settings
+        routes = self._routes
+        capture_bytes = max(settings.capture.max_body_bytes, _MIN_CAPTURE_BYTES)
+        shares = self._steering.shares if self._steering is not None else lambda _: None
+        attempts = Attempts(self._find, shares=shares, rng=random.Random())  # noqa: S311 - no secret
+        return Forwarder(
+            routes=routes,
+            requested=self._requested,
+            told=self._told,
+            status_of=answer_status,
+            plain=plain_plans(routes.plans, self._upstreams),
+            attempts=CachedAttempts(self._cache, self._lookups(), attempts),
+            relay=Relay(self._writer.record, capture_bytes),
+            error_body=error_body,
+            server=settings.server,
+            capture_bytes=capture_bytes,
         )
-        services = Services(
-            self._database,
-            feedback,
-            tasks,
-            body_timeout_s=self._settings.server.body_timeout_s,
-            write_timeout_s=self._settings.server.write_timeout_s,
-            keys=self._keys,
+
+    def _lookups(self) -> Lookups:
+        settings = self._settings
+        plans = (*settings.routes, *settings.configs.values())
+        return Lookups(
+            settings.cache,
+            by_header=settings.capture.bodies == "all",
+            configured=[plan.cache for plan in plans if plan.cache is not None],
+            find=self._find,
+            described={
+                name: upstream.model_dump(mode="json", include=_DECIDES_ANSWERS)
+                for name, upstream in settings.upstreams.items()
+            },
         )
-        served = vendors(FeedbackServices(feedback, tasks))
-        pages = DashboardServices(
+
+    def _models(self) -> Models:
+        settings = self._settings
+        return Models(
+            self._routes,
+            {name: upstream.provider for name, upstream in settings.upstreams.items()},
+            Listings(self._upstreams).entries,
+            self._forwarder,
+            self._writer.record,
+            max_body_bytes=max(settings.capture.max_body_bytes, _MIN_CAPTURE_BYTES),
+        )
+
+    def _requested(
+        self, asking: Mapping[bytes, bytes], choose: Callable[[str | None], Plan], model: str | None
+    ) -> Plan:
+        if self._requested_plans is None:
+            from gateway.compat.portkey_routing import RequestedPlans  # noqa: PLC0415 - for who asks
+
+            self._requested_plans = RequestedPlans(self._settings)
+        return self._requested_plans.plan(asking, choose, model)
+
+    def _find(self, leaf: Leaf) -> Upstream:
+        if leaf.base_url is not None:
+            return self._custom_hosts.upstream(leaf.base_url, leaf.upstream)
+        return self._upstreams[leaf.upstream]
+
+    def _told(self, plan: Plan, exchange: Exchange) -> Headers:
+        """What the answer's headers tell of the way it took."""
+        upstream = self._settings.upstreams.get(exchange.upstream or "")
+        vendor = None if upstream is None else upstream.preset or upstream.provider
+        return answer_headers(plan, exchange.attempts, exchange.cache_status, vendor)
+
+    async def _make_endpoints(self) -> ASGIApp:
+        """Our own endpoints: half of the gateway's modules, which no forwarded request waits for."""
+        endpoints = await asyncio.to_thread(import_module, "gateway.endpoints")
+        await asyncio.to_thread(import_module, "gateway.capture.price_list")
+        gc.freeze()
+        made: ASGIApp = endpoints.own_endpoints(
             self._database,
-            feedback,
-            tasks,
+            self._settings,
+            self._keys,
             report=self._report,
-            settings=self._settings,
-            now_ms=_now_ms,
             count_now=self._roller.wake,
-            keys=self._keys,
+            steered=self._steering.report if self._steering is not None else tuple,
+            upstream_health=self._upstream_health,
         )
-        return router(services, served, [*health.routes(self._report), *lazy.routes(pages)])
+        return made
 
     async def _report(self) -> tuple[bool, dict[str, Any]]:
         """What /readyz says: whether a row can be written now, and what could not be recorded so far."""
@@ -160,51 +218,53 @@ class Gateway:
             }
             for name, upstream in self._settings.upstreams.items()
         }
-        return writable, {"store": store, "upstreams": upstreams, "in_flight": self._forwarder.in_flight}
+        details = {"store": store, "upstreams": upstreams, "cache": self._cache_report()}
+        forwarder = self._forwarder
+        return writable, details | {"in_flight": forwarder.in_flight, "refused": forwarder.refused}
+
+    def _cache_report(self) -> dict[str, Any]:
+        used, kept = self._cache.stats, self._answers.stats
+        return {
+            "hits": used.hits,
+            "shared": used.shared,
+            "misses": used.misses,
+            "refreshed": used.refreshed,
+            "failed_lookups": used.failures,
+            "too_large": used.too_large,
+            "not_repeatable": used.not_repeatable,
+            "kept": kept.kept,
+            "kept_bytes": kept.size_bytes,
+            "queued_bytes": self._answers.queued_bytes,
+            "not_kept": kept.dropped,
+            "removed": kept.removed,
+            "failed_writes": kept.failures,
+            "last_error": kept.last_error,
+        }
+
+    def _upstream_health(self) -> dict[str, UpstreamHealth]:
+        now_s, now_ms = time.perf_counter(), _now_ms()
+        return {name: health_of(upstream, now_s, now_ms) for name, upstream in self._upstreams.items()}
 
     async def close(self) -> None:
         """Wait for what was cancelled to settle, commit what is queued, close every connection."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_LIMIT_S):
                 await self._forwarder.wait_idle()
+        if self._loading is not None:
+            self._loading.cancel()
         await self._roller.close()
+        if self._steering is not None:
+            await self._steering.close()
+        await self._answers.close(_SETTLE_LIMIT_S)
         await self._writer.close(_DRAIN_LIMIT_S)
-        for upstream in self._transports.values():
-            await upstream.close()
+        for upstream in self._upstreams.values():
+            await upstream.transport.close()
+        await self._custom_hosts.close()
         await self._database.close()
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _make_id() -> str:
-    return new_id(time.time_ns())
-
-
-def transport(name: str, settings: schema.Upstream) -> Transport:
-    if settings.transport == "httpx":
-        from gateway.proxy.upstream.httpx import HttpxTransport  # noqa: PLC0415 - memory only for who uses it
-
-        return HttpxTransport(name, settings)
-    return NativeTransport(name, settings)
-
-
-def upstream_of(name: str, settings: schema.Upstream, via: Transport) -> Upstream:
-    added = [(header.encode(), value.encode()) for header, value in settings.headers.items()]
-    removed: frozenset[bytes] = frozenset()
-    if settings.api_key is not None:
-        added.append(credential_header(settings.provider, settings.api_key.get_secret_value()))
-        removed = CLIENT_CREDENTIALS
-    return Upstream(
-        name=name,
-        base_path=urlsplit(settings.base_url).path.rstrip("/").encode("ascii"),
-        transport=via,
-        request_headers=RequestFilter(
-            added=added, removed=removed, forwarded=[header.encode() for header in settings.forward_headers]
-        ),
-        drains=settings.on_disconnect == "drain",
-    )
 
 
 def key_ring(keys: Mapping[str, schema.Key]) -> KeyRing | None:
@@ -213,131 +273,11 @@ def key_ring(keys: Mapping[str, schema.Key]) -> KeyRing | None:
     return KeyRing({key.digest(hash_of): name for name, key in keys.items()})
 
 
-class Application:
-    """The ASGI application of a worker process: opens the gateway at start-up, closes it at shutdown."""
+def steering_of(settings: schema.Settings, database: SqliteDatabase) -> Steering | None:
+    """What works the weights out for plans that follow feedback; None where there is none."""
+    if not any(plan.is_steered for plan in (*settings.routes, *settings.configs.values())):
+        return None
+    from gateway.feedback.steering import Steering, configured_plans  # noqa: PLC0415 - for who steers
 
-    def __init__(self, settings: schema.Settings) -> None:
-        self._settings = settings
-        self._gateway: Gateway | None = None
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        # Not a coroutine itself, like the front door behind it: a layer that only passes on is one less to
-        # wake for every step of every request.
-        if self._gateway is not None and scope["type"] == "http":
-            return self._gateway.app(scope, receive, send)
-        return self._lifespan(receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            self._gateway = await Gateway.open(self._settings)
-        except GatewayError as error:
-            await send({"type": "lifespan.startup.failed", "message": error.message})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._gateway.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-def worker() -> Application:
-    """Factory for worker processes, which learn their configuration from the environment."""
-    settings = ConfigSource.from_env(os.environ).load(os.environ)
-    configure(settings.server.log_level)
-    return Application(settings)
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, saying that it serves, and leaving with 0 after a signal asked it to stop."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in sockets or ():
-            logger.info("gateway: serving %s (stop with Ctrl+C)", _url(listening))
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()  # raised again, they would become the exit status
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
-
-
-def _listen(server: schema.Server) -> socket.socket:
-    """A socket bound to the configured address. Raises ConfigError."""
-    try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = min(found)  # IPv4 before IPv6 where a name has both
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            [f"server.port: cannot listen on {server.host}:{server.port}: {reason}; try another --port"]
-        ) from error
-    listening.set_inheritable(True)
-    return listening
-
-
-def serve(source: ConfigSource) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError for settings that turn out unusable."""
-    settings = source.load(os.environ)
-    configure(settings.server.log_level)
-    listening = _listen(settings.server)
-    try:
-        if settings.server.workers == 1:
-            uvloop.run(_serve_alone(settings, listening))
-            return
-        uvloop.run(_try_store(settings))
-    except StoreUnavailable as error:
-        raise ConfigError([error.message]) from error
-    os.environ.update(source.to_env())
-    _serve_with_workers(settings, listening)
-
-
-async def _serve_alone(settings: schema.Settings, listening: socket.socket) -> None:
-    gateway = await Gateway.open(settings)
-    try:
-        await Server(_uvicorn_config(gateway.app, settings.server, lifespan="off")).serve([listening])
-    finally:
-        await gateway.close()
-
-
-def _serve_with_workers(settings: schema.Settings, listening: socket.socket) -> None:
-    config = _uvicorn_config("gateway.app:worker", settings.server, factory=True, lifespan="on")
-    workers = settings.server.workers
-    logger.info("gateway: serving %s with %d workers (stop with Ctrl+C)", _url(listening), workers)
-    Multiprocess(config, sockets=[listening]).run()
-
-
-async def _try_store(settings: schema.Settings) -> None:
-    """Open the store before anything listens: a bad path stops the start, workers find it migrated."""
-    database = await SqliteDatabase.open(settings.store)
-    await database.close()
-
-
-def _uvicorn_config(app: Any, server: schema.Server, **more: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=server.host,
-        port=server.port,
-        workers=server.workers,
-        http=partial(GatewayProtocol, limits=server),  # type: ignore[arg-type]
-        loop="uvloop",
-        ws="none",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=2048,
-        timeout_keep_alive=server.keep_alive_s,  # type: ignore[arg-type]
-        timeout_graceful_shutdown=server.shutdown_grace_s,  # type: ignore[arg-type]
-        **more,
-    )
+    key_ids = [DEFAULT_KEY_ID, *settings.keys]
+    return Steering(configured_plans(settings), database, key_ids=key_ids, now_ms=_now_ms)

@@ -12,7 +12,8 @@ class GatewayError(Exception):
 
     `status` is the HTTP status a downstream sees, `code` the stable word for programs (it is also the
     `error_kind` of the exchange's row), `type` OpenAI's coarse class of error, `param` the field path the
-    message is about, `item` the place (from 0) of the item it is about where a request has several.
+    message is about, `item` the place (from 0) of the item it is about where a request has several,
+    `headers` what the answer carries besides those of every error.
     """
 
     status = 500
@@ -24,6 +25,7 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.item: int | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
 
 
 class ClientError(GatewayError):
@@ -48,6 +50,12 @@ class InvalidHeader(ClientError):
 
 class InvalidPath(ClientError):
     code = "invalid_path"
+
+
+class ForbiddenHost(ClientError):
+    """A host that the request named leads to an address that requests may not reach."""
+
+    code = "forbidden_host"
 
 
 class InvalidJSON(ClientError):
@@ -153,6 +161,13 @@ class UpstreamAborted(UpstreamError):
     """The answer had begun and then broke off."""
 
     code = "upstream_aborted"
+
+
+class Overloaded(GatewayError):
+    """More requests at once than the gateway is set to serve; this one was not begun."""
+
+    status = 503
+    code = "overloaded"
 
 
 class ShuttingDown(GatewayError):

@@ -9,11 +9,12 @@ from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from starlette.routing import Router
 
 from gateway.auth.keys import KeyRing, hash_of
 from gateway.config.schema import Capture, Settings
-from gateway.dashboard.lazy import LazyDashboard
 from gateway.dashboard.services import DashboardServices
+from gateway.endpoints import page_routes
 from gateway.feedback.service import FeedbackService
 from gateway.feedback.tasks import TaskService
 from gateway.ids import new_id
@@ -127,6 +128,6 @@ async def own_dashboard(
             keys=KeyRing({hash_of(key.encode()): key_id for key_id, key in keys.items()}) if keys else None,
             **limits,
         )
-        transport = httpx.ASGITransport(app=LazyDashboard(services))
+        transport = httpx.ASGITransport(app=Router(page_routes(services)))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             yield Dashboard(api, client)

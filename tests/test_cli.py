@@ -100,7 +100,7 @@ class TestServe:
     @pytest.fixture
     def served(self, monkeypatch: pytest.MonkeyPatch) -> list[ConfigSource]:
         served: list[ConfigSource] = []
-        monkeypatch.setattr("gateway.app.serve", served.append)
+        monkeypatch.setattr("gateway.serving.serve", served.append)
         return served
 
     def test_hands_its_options_on(self, served: list[ConfigSource], tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ class TestServe:
         def refuse(_: ConfigSource) -> None:
             raise ConfigError(["store.url: cannot open /nope"])
 
-        monkeypatch.setattr("gateway.app.serve", refuse)
+        monkeypatch.setattr("gateway.serving.serve", refuse)
         result = run("serve")
         assert (result.exit_code, result.stderr) == (
             2,

@@ -367,12 +367,14 @@ class TestLogs:
         canned.answer(page())
         result = run(
             "logs", "list", "--trace-id", "t", "--model", "m", "--upstream", "u", "--status", "error",
-            "--error-kind", "client_closed", "--not-streamed", "--has-feedback", "--url", canned.url,
+            "--error-kind", "client_closed", "--not-streamed", "--has-feedback", "--target", "spare",
+            "--cache-status", "miss", "--retried", "--url", canned.url,
         )  # fmt: skip
         assert result.output == "no logs\n"
         assert sorted(canned.asked[0].query) == [
-            ("error_kind", "client_closed"), ("has_feedback", "true"), ("model", "m"), ("status", "error"),
-            ("streamed", "false"), ("trace_id", "t"), ("upstream", "u"),
+            ("cache_status", "miss"), ("error_kind", "client_closed"), ("has_feedback", "true"),
+            ("model", "m"), ("retried", "true"), ("status", "error"), ("streamed", "false"),
+            ("target", "spare"), ("trace_id", "t"), ("upstream", "u"),
         ]  # fmt: skip
 
     def test_list_shows_one_line_each(self, canned: CannedGateway) -> None:
@@ -392,6 +394,27 @@ class TestLogs:
         assert 'data: {"half\n\n[…]\nend\\x1b"}' in result.output
         assert "Answer, put together from the stream" in result.output
         assert "f-1" in result.output
+
+    def test_show_lists_the_attempts_where_there_were_several(self, canned: CannedGateway) -> None:
+        refused = {
+            "number": 1, "target": "first", "upstream": "openai", "model": None, "status": 429,
+            "error_kind": None, "started_ms": 1.0, "latency_ms": 40.0, "key": 2,
+        }  # fmt: skip
+        answered = refused | {"number": 2, "target": "spare", "status": 200, "started_ms": 141.0, "key": None}
+        log = {**LOG_DETAIL, "target": "spare", "attempt_count": 2, "attempts": [refused, answered]}
+        canned.answer(log)
+        output = run("logs", "show", "l-1", "--url", canned.url).output
+        table = [line.split() for line in output.splitlines()]
+        assert ["1", "first", "openai", "-", "2", "429", "-", "0.001", "0.040"] in table
+        assert ["2", "spare", "openai", "-", "-", "200", "-", "0.100", "0.040"] in table
+
+    def test_tail_says_how_an_answer_came_where_not_at_once(self, canned: CannedGateway) -> None:
+        spare = {**LOG, "target": "spare", "attempt_count": 2}
+        canned.answer(page(spare, {**LOG, "cache_status": "hit"}, LOG))
+        plain, cached, retried = run("logs", "tail", "--once", "--url", canned.url).output.splitlines()
+        assert "  2 attempts, answered by spare  " in retried
+        assert "  cache hit  " in cached
+        assert "attempts" not in plain
 
     @pytest.mark.parametrize(
         ("side", "said"),
@@ -413,7 +436,8 @@ class TestLogs:
         text = {"body": ESCAPES, "tail": ESCAPES, "encoding": "text", "truncated": True, "bytes": 1}
         log = {
             **LOG_DETAIL, "answering_model": ESCAPES, "metadata": {ESCAPES: ESCAPES},
-            "message": {"a": ESCAPES},
+            "message": {"a": ESCAPES}, "target": ESCAPES, "attempt_count": 2,
+            "attempts": [{"target": ESCAPES, "upstream": ESCAPES, "model": ESCAPES}] * 2,
             "error": {"kind": ESCAPES, "message": ESCAPES}, "path": ESCAPES, "request": text,
             "response": {"body": ESCAPES, "encoding": "json", "bytes": 1},
         }  # fmt: skip

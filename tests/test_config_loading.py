@@ -44,8 +44,11 @@ class TestTheShippedFile:
 
         loaded, plain = settings(text), build({}, {}).settings
 
-        assert list(loaded.upstreams) == ["openai", "local", "company"]
-        assert len(loaded.routes) == 2
+        assert list(loaded.upstreams) == ["openai", "groq", "azure", "local", "company"]
+        assert [route.models[0] for route in loaded.routes] == [
+            "chat", "llama-*", "writer", "assistant", "text-embedding-*", "*",
+        ]  # fmt: skip
+        assert list(loaded.configs) == ["careful"]
         assert (loaded.server, loaded.store, loaded.capture) == (plain.server, plain.store, plain.capture)
         assert loaded.upstreams["openai"] == plain.upstreams["openai"]
 
@@ -223,7 +226,7 @@ BAD = [
     ),
     (UPSTREAM % "api-key: x", 'upstreams.a.api-key: unknown key; did you mean "api_key"?'),
     ("port: 1", "port: unknown key; port belongs in server"),
-    ("zzz: 1", "zzz: unknown key; the keys here are server, store, capture, upstreams, keys, routes"),
+    ("zzz: 1", "zzz: unknown key; the keys here are server, store, capture, cache, upstreams, "),
     ("server: {'a b': 1}", 'server["a b"]: unknown key; the keys here are'),
     ("server: {zzz: }", "server.zzz: unknown key"),
     # types
@@ -397,16 +400,17 @@ class TestOverrides:
         assert loaded.server.keep_alive_s == 7
         assert loaded.store.url == "sqlite:///b.db"
 
-    def test_an_upstream_replaces_the_table_and_its_routes(self) -> None:
+    def test_an_upstream_replaces_the_table_and_its_routes_and_configs(self) -> None:
         text = """
         upstreams: {a: {base_url: "http://a", api_key: "${NOPE}"}, b: {base_url: "http://b"}}
         routes: [{models: ["*"], target: {upstream: a}}]
+        configs: {c: {upstream: b}}
         """
         loaded = settings(text, {"OPENAI_API_KEY": "sk-not-for-them"}, upstream_url="http://c:9001/v1/")
         assert list(loaded.upstreams) == ["upstream"]
         assert loaded.upstreams["upstream"].base_url == "http://c:9001/v1"
         assert loaded.upstreams["upstream"].api_key is None
-        assert loaded.routes == ()
+        assert (loaded.routes, loaded.configs) == ((), {})
 
     @pytest.mark.parametrize(
         ("override", "sentence"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.config.load import build
 from gateway.config.masked import is_credential_header, masked_key, masked_yaml
-from gateway.config.schema import CREDENTIAL_HEADERS
+from gateway.config.upstreams import CREDENTIAL_HEADERS
 from gateway.config.urls import masked_url
 from gateway.errors import ConfigError
 

@@ -9,17 +9,20 @@ import pytest
 
 from gateway.config import reference
 from gateway.config.outline import inner_section, section_at, sections
-from gateway.config.schema import Route, Section, Settings, Upstream
+from gateway.config.routes import Condition, Retry, Route
+from gateway.config.schema import Section, Settings, Upstream
 
 README = Path(__file__).parent.parent / "README.md"
 
 
-def every_section(section: type[Section]) -> set[type[Section]]:
-    found = {section}
+def every_section(
+    section: type[Section], known: frozenset[type[Section]] = frozenset()
+) -> set[type[Section]]:
+    found = {section, *known}
     for field in section.model_fields.values():
         inner = inner_section(field.annotation)
-        if inner is not None:
-            found |= every_section(inner)
+        if inner is not None and inner not in found:
+            found |= every_section(inner, frozenset(found))
     return found
 
 
@@ -35,12 +38,37 @@ def test_every_setting_has_help(section: type[Section]) -> None:
         assert field.description.endswith("."), f"{section.__name__}.{name}: a description is a sentence"
 
 
+def rows_of(path: str) -> str:
+    return reference.reference().partition(f"### `{path}`\n")[2].partition("\n### ")[0]
+
+
 def test_every_setting_has_its_row() -> None:
-    text = reference.reference()
-    for place in sections():
-        table = text.partition(f"### `{place.path}`\n")[2].partition("\n### ")[0]
+    places = {place.section: place for place in sections()}
+    for place in places.values():
         for name in place.section.model_fields:
-            assert f"\n| `{name}" in table, f"{place.path}.{name}"
+            is_inherited = place.base is not None and name in place.base.model_fields
+            home = places[place.base] if is_inherited and place.base else place
+            assert f"\n| `{name}" in rows_of(home.path), f"{place.path}.{name}"
+
+
+def test_sections_within_themselves_are_there_once_and_named_by_their_first_place() -> None:
+    assert [place.path for place in sections()][-2:] == [
+        "routes[].targets[]", "routes[].targets[].strategy.conditions[]",
+    ]  # fmt: skip
+    rows = rows_of("routes[].targets[]")
+    assert "| `targets` | list of targets | `[]` | " in rows
+    assert "| `strategy.by_feedback.half_life_s` | number " in rows
+    assert "| `retry.on` | list of statuses, `connection`, `timeout` | `429`, `500`, " in rows
+    assert "| `connect_timeout_s` | number above 0 up to 86400 | none | " in rows
+    assert "`strategy.targets" not in rows
+
+
+def test_a_route_has_its_own_keys_first_and_names_where_the_others_are() -> None:
+    rows = rows_of("routes[]")
+    assert rows.index("| `models` | list of text | required |") < rows.index("| `deadline_s` |")
+    assert "| `target` | target | none |" in rows
+    assert "| `upstream` |" not in rows
+    assert "those of [`routes[].targets[]`](#routestargets)." in rows
 
 
 def test_a_row_gives_type_limits_default_and_meaning() -> None:
@@ -67,6 +95,8 @@ def test_sections_are_found_by_path() -> None:
     assert section_at(()) is Settings
     assert section_at(("upstreams", "any")) is Upstream
     assert section_at(("routes", 0)) is Route
+    assert section_at(("routes", 0, "targets", 1, "targets", 2, "retry")) is Retry
+    assert section_at(("configs", "x", "strategy", "conditions", 0)) is Condition
     assert section_at(("upstreams",)) is None
     assert section_at(("server", "port")) is None
     assert section_at(("nope", "x")) is None

@@ -248,7 +248,7 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.booleans()
         case "array":
             return st.lists(st.sampled_from(schema["items"]["enum"]), unique=True).map(sorted)
-    return st.dictionaries(st.text(max_size=3), SCALARS) | st.integers()
+    return st.dictionaries(st.text(max_size=3), SCALARS) | st.integers(-(2**63), 2**63 - 1)
 
 
 @settings(max_examples=200, deadline=None)

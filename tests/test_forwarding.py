@@ -100,7 +100,7 @@ def test_a_json_body_arrives_upstream_byte_for_byte(
     ("sent", "arrives"),
     [
         ("/v1/files/a%2Fb%20c%C3%A9/content", b"/v1/files/a%2Fb%20c%C3%A9/content"),
-        ("/v1/models?limit=2&after=a+b%2Fc&empty=&flag", b"/v1/models?limit=2&after=a+b%2Fc&empty=&flag"),
+        ("/v1/files?limit=2&after=a+b%2Fc&empty=&flag", b"/v1/files?limit=2&after=a+b%2Fc&empty=&flag"),
         ("/v1/files/with;params=1,2/@me:$now!*'()", b"/v1/files/with;params=1,2/@me:$now!*'()"),
         ("/v1/files/lower%2fcase%7eescapes", b"/v1/files/lower%2fcase%7eescapes"),
         ("/v1/files/trailing/", b"/v1/files/trailing/"),
@@ -140,7 +140,7 @@ def test_any_method_goes_upstream(client: RawClient, upstream: WireUpstream, met
 
 
 def test_a_request_without_a_body_has_none_upstream(client: RawClient, upstream: WireUpstream) -> None:
-    client.get("/v1/models")
+    client.get("/v1/files")
 
     client.read_answer()
     assert upstream.request().body == b""
@@ -422,7 +422,7 @@ def test_every_status_and_its_body_comes_back_untouched(
 
 def test_repeated_response_headers_stay_apart_and_in_order(client: RawClient, upstream: WireUpstream) -> None:
     upstream.answers(ok(b"{}", "set-cookie: a=1; Path=/", "x-n: 1", "Set-Cookie: b=2, c=3", "x-n: 2"))
-    client.get("/v1/models")
+    client.get("/v1/files")
 
     answer = client.read_answer()
     assert answer.all("set-cookie") == ["a=1; Path=/", "b=2, c=3"]
@@ -431,7 +431,7 @@ def test_repeated_response_headers_stay_apart_and_in_order(client: RawClient, up
 
 def test_header_values_beyond_ascii_pass_untouched(client: RawClient, upstream: WireUpstream) -> None:
     upstream.answers(ok(b"{}", "x-name: caf\xe9"))
-    client.get("/v1/models", "x-name: na\xefve")
+    client.get("/v1/files", "x-name: na\xefve")
 
     assert client.read_answer().header("x-name") == "caf\xe9"
     assert upstream.request().header("x-name") == "na\xefve"
@@ -444,7 +444,7 @@ def test_hop_by_hop_response_headers_stay_behind(client: RawClient, upstream: Wi
             "proxy-authenticate: Basic", "upgrade: h2c", "trailer: x-sum", "x-public: 2",
         )
     )  # fmt: skip
-    client.get("/v1/models")
+    client.get("/v1/files")
 
     answer = client.read_answer()
     names = {name for name, _ in answer.headers} - {"x-trace-id", "x-portkey-trace-id", "x-request-id"}
@@ -578,7 +578,7 @@ def test_a_body_that_ends_with_its_connection_ends_cleanly(client: RawClient, up
 
 def test_an_upstream_of_the_old_school_is_understood(client: RawClient, upstream: WireUpstream) -> None:
     upstream.answers(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nold", CLOSE)
-    client.get("/v1/models")
+    client.get("/v1/files")
 
     answer = client.read_answer()
     assert (answer.status, answer.body, answer.clean) == (200, b"old", True)
@@ -593,7 +593,7 @@ def test_the_answer_to_head_has_a_length_and_no_body(
     answer = client.read_answer(method="HEAD")
     assert (answer.status, answer.header("content-length")) == (200, "1234")
     assert gateway.rows.the_exchange(trace)["method"] == "HEAD"
-    client.get("/v1/models")
+    client.get("/v1/files")
     assert client.read_answer().status == 200, "the connection carries on"
 
 
@@ -607,7 +607,7 @@ def test_an_answer_without_a_body_stays_without_one(
     answer = client.read_answer()
     assert (answer.status, answer.header("etag")) == (int(status[:3]), '"abc"')
     assert answer.header("transfer-encoding") is None
-    client.get("/v1/models")
+    client.get("/v1/files")
     assert client.read_answer().status == 200, "the connection carries on"
 
 

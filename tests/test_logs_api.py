@@ -44,6 +44,15 @@ async def test_a_log_shows_every_column_in_readable_names(api: OwnAPI) -> None:
         "method": "POST",
         "path": "/v1/chat/completions",
         "upstream": "openai",
+        "target": None,
+        "cache_status": None,
+        "attempt_count": 1,
+        "attempts": [
+            {
+                "number": 1, "target": "openai", "upstream": "openai", "model": None, "status": 200,
+                "error_kind": "upstream_aborted", "started_ms": 1.25, "latency_ms": 2.25, "key": None,
+            }
+        ],
         "requested_model": "gpt-4o",
         "answering_model": "gpt-4o-2024-08-06",
         "streamed": False,
@@ -193,6 +202,12 @@ async def test_the_list_is_newest_first_and_pages_with_after(api: OwnAPI) -> Non
         ({"status": 429}, "b"),
         ({"status": "error"}, "bc"),
         ({"status": "ok"}, "a"),
+        ({"target": "spare"}, "b"),
+        ({"target": "other"}, ""),
+        ({"cache_status": "miss"}, "b"),
+        ({"cache_status": "hit"}, "a"),
+        ({"retried": "true"}, "b"),
+        ({"retried": "false"}, "ac"),
         ({"error_kind": "upstream_aborted"}, "c"),
         ({"streamed": "true"}, "c"),
         ({"streamed": "false"}, "ab"),
@@ -209,10 +224,12 @@ async def test_filters_find_what_they_name(
 ) -> None:
     monkeypatch.setattr(search, "FEW_ROWS", few)
     monkeypatch.setattr(logs, "FEW_ROWS", few)
-    a = await api.exchange("t1", meta_user="ann", meta_environment="prod", metadata='{"plan":7}')
+    a = await api.exchange(
+        "t1", meta_user="ann", meta_environment="prod", metadata='{"plan":7}', cache_status="hit"
+    )
     b = await api.exchange(
         "t2", meta_organisation="acme", meta_prompt="p1", meta_environment="prod", status=429,
-        answering_model=None, upstream="azure",
+        answering_model=None, upstream="azure", target="spare", attempt_count=2, cache_status="miss",
     )  # fmt: skip
     c = await api.exchange("t1", requested_model="o3", error_kind="upstream_aborted", streamed=True)
     await api.give({"trace_id": "t1", "value": 1}, {"trace_id": "unmatched", "value": 1})

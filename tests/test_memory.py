@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import RawClient, RunningGateway, Traffic, WireUpstream, run_gateway
+from tests.harness import PeakMemory, RawClient, Traffic, WireUpstream, resident_mib, run_gateway
 
 if TYPE_CHECKING:
     from tests.harness import Process
@@ -82,32 +81,3 @@ def peak_over_upload_mib(upstream: WireUpstream, size: int) -> float:
         assert row["request_bytes"] == size
         assert len(row["request_head"]) + len(row["request_tail"]) <= MIB
         return peak.mib - before_mib
-
-
-def resident_mib(gateway: RunningGateway) -> float:
-    for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("the gateway is gone")
-
-
-class PeakMemory:
-    """The most memory seen, looking a hundred times a second."""
-
-    def __init__(self, gateway: RunningGateway) -> None:
-        self.gateway = gateway
-        self.mib = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.01):
-            self.mib = max(self.mib, resident_mib(self.gateway))

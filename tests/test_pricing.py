@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.capture.answer import Usage
-from gateway.capture.pricing import Prices, linear_rate
+from gateway.capture.price_list import linear_rate
+from gateway.capture.pricing import Prices
 
 NOON_MS = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp() * 1000)
 OPENAI = "https://api.openai.com/v1"

@@ -413,7 +413,7 @@ def test_a_new_version_is_another_schema() -> None:
 
 
 def test_a_gateway_without_tasks_does_not_load_the_validator() -> None:
-    loaded = "import sys, gateway.app; print('jsonschema_rs' in sys.modules)"
+    loaded = "import sys, gateway.serving; print('jsonschema_rs' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", loaded], cwd=REPOSITORY).strip() == b"False"
 
 

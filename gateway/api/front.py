@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -25,9 +25,10 @@ from gateway.proxy.incoming import select_trace_id
 
 logger = logging.getLogger(__name__)
 
-OWN_NOUNS = frozenset({"feedback", "feedback-tasks", "annotations", "traces", "logs", "export"})
+OWN_NOUNS = frozenset({"feedback", "feedback-tasks", "annotations", "traces", "logs", "export", "routing"})
 """First path segments under /v1 that are ours; everything else under /v1 goes upstream."""
 
+_MODELS = re.compile(r"/v1/models(?:/|$)")
 _DOUBLED = re.compile(rb"/{2,}")
 _DOUBLED_AT_THE_START = re.compile(rb"^/+(?:v1/+)?")
 
@@ -36,6 +37,7 @@ class Front:
     """ASGI application over two others: `forward` for the upstreams' paths, `own` for ours.
 
     With `keys`, what is forwarded needs one; `own` asks for it by itself, in the shape of each vendor.
+    `models` answers `GET /v1/models` and below instead of `forward`; `prefixes` are forwarded besides /v1.
     """
 
     def __init__(
@@ -43,9 +45,14 @@ class Front:
         forward: ASGIApp,
         own: ASGIApp,
         keys: KeyRing | None = None,
+        *,
+        models: ASGIApp | None = None,
+        prefixes: Iterable[str] = (),
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._forward = forward
+        self._models = models
+        self._prefixes = tuple(f"{prefix}/" for prefix in prefixes)
         self._keys = keys
         self._own = own
         self._clock_ns = clock_ns
@@ -55,13 +62,19 @@ class Front:
         if path.startswith(("//", "/v1//")):
             scope = _joined(scope, _DOUBLED_AT_THE_START)
             path = scope["path"]
-        if path.startswith("/v1/") and path[4:].partition("/")[0] not in OWN_NOUNS:
+        if (
+            path[4:].partition("/")[0] not in OWN_NOUNS
+            if path.startswith("/v1/")
+            else path.startswith(self._prefixes)
+        ):
             if self._keys is not None:
                 try:
                     scope["gateway.key"] = self._keys.holder_of_forwarded(scope["headers"])
                 except InvalidKey as error:
                     # Not recorded: there is nobody it would belong to.
                     return self._serve(openai_error(error, Request(scope)), scope, receive, send)
+            if self._models is not None and scope["method"] == "GET" and _MODELS.match(path):
+                return self._models(scope, receive, send)
             return self._forward(scope, receive, send)
         return self._serve(self._own, _joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
 

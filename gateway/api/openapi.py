@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway import __version__
-from gateway.api import openapi_summary, openapi_tasks
+from gateway.api import openapi_routing, openapi_summary, openapi_tasks
 from gateway.api.openapi_parts import IDEMPOTENCY_KEY, LIMIT, TEXT, answer, in_path, operation, takes
 from gateway.api.openapi_schemas import BOOLEAN, SCHEMAS, STRING, Schema
 from gateway.api.params import (
@@ -17,6 +17,7 @@ from gateway.api.params import (
     TRACES,
     ListParameters,
 )
+from gateway.capture.attempts import CACHE_STATUSES
 from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
 
 _VALUE: Schema = {"type": "integer", "minimum": -10, "maximum": 10}
@@ -50,6 +51,9 @@ _PARAMETERS: dict[str, tuple[str, Schema]] = {
     "max_value": ("With a score of at most this.", _VALUE),
     "model": ("Requested or answering model.", TEXT),
     "upstream": ("Name of the upstream.", TEXT),
+    "target": ("Label of the target that answered, where a plan has several.", TEXT),
+    "cache_status": ("What the response cache did.", {"enum": list(CACHE_STATUSES)}),
+    "retried": ("With more than one attempt, or with one at most.", BOOLEAN),
     "status": (
         "HTTP status, or `error` or `ok`.",
         {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"enum": ["error", "ok"]}]},
@@ -92,9 +96,17 @@ def document() -> dict[str, Any]:
             **_feedback_paths(),
             **openapi_tasks.paths(),
             **_read_paths(),
+            **openapi_routing.paths(),
             **_health_paths(),
         },
-        "components": {"schemas": {**SCHEMAS, **openapi_tasks.SCHEMAS, **openapi_summary.SCHEMAS}},
+        "components": {
+            "schemas": {
+                **SCHEMAS,
+                **openapi_tasks.SCHEMAS,
+                **openapi_summary.SCHEMAS,
+                **openapi_routing.SCHEMAS,
+            }
+        },
     }
 
 

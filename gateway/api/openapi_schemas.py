@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.capture.attempts import CACHE_STATUSES
 from gateway.feedback.body import (
     DEFAULT_MATCHED,
     MAX_ITEMS,
@@ -20,6 +21,7 @@ from gateway.feedback.body import (
 from gateway.feedback.item import MAX_METADATA_BYTES, MAX_NAME_CHARS, MAX_NUMBER_CHARS, MAX_VALUE_BYTES
 from gateway.ids import MAX_TRACE_ID_CHARS
 from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
+from gateway.records.health import STATES
 
 Schema = dict[str, Any]
 
@@ -137,6 +139,20 @@ _DRAFT: dict[str, Schema] = {
     "metadata": _METADATA,
 }
 
+_ATTEMPT = record(
+    {
+        "number": {"type": "integer", "minimum": 1},
+        "target": {**STRING, "description": "The target's name, else `upstream` or `upstream/model`."},
+        "upstream": STRING,
+        "model": nullable({**STRING, "description": "The model that was asked for, where the plan says."}),
+        "status": nullable({**INTEGER, "description": "Null where there was no answer."}),
+        "error_kind": nullable(STRING),
+        "started_ms": {**NUMBER, "description": "Since the exchange began."},
+        "latency_ms": {**NUMBER, "description": "Until the answer's head, or until it failed."},
+        "key": nullable({**INTEGER, "description": "Which of the upstream's keys, from 1."}),
+    },
+    description="One try at one target.",
+)
 _LOG: dict[str, Schema] = {
     "object": {"const": "log"},
     "id": STRING,
@@ -148,6 +164,13 @@ _LOG: dict[str, Schema] = {
     "method": STRING,
     "path": STRING,
     "upstream": nullable(STRING),
+    "target": nullable({**STRING, "description": "Which target answered, where the plan has several."}),
+    "cache_status": {"enum": [*CACHE_STATUSES, None]},
+    "attempt_count": COUNT,
+    "attempts": {
+        **array(ref("Attempt")),
+        "description": "In the order they were made. Of very many, those in the middle are left out.",
+    },
     "requested_model": nullable(STRING),
     "answering_model": nullable(STRING),
     "streamed": BOOLEAN,
@@ -288,6 +311,7 @@ SCHEMAS: dict[str, Schema] = {
             "feedback_by_name": array(ref("NameSummary")),
         }
     ),
+    "Attempt": _ATTEMPT,
     "Log": record(_LOG),
     "Body": record(
         {
@@ -320,7 +344,31 @@ SCHEMAS: dict[str, Schema] = {
         {
             "status": {"enum": ["ready", "not_ready"]},
             "store": {"type": "object"},
-            "upstreams": {"type": "object"},
+            "upstreams": {"type": "object", "additionalProperties": ref("Upstream")},
+        }
+    ),
+    "Upstream": {
+        "type": "object",
+        "properties": {
+            "base_url": STRING,
+            "provider": STRING,
+            "transport": STRING,
+            "in_flight": COUNT,
+            "retries_left": nullable(NUMBER),
+            "keys": COUNT,
+            "keys_resting": COUNT,
+            "targets": array(ref("TargetHealth")),
+        },
+        "description": "Its settings, and how it is right now as this process sees it.",
+    },
+    "TargetHealth": record(
+        {
+            "target": STRING,
+            "state": {"enum": list(STATES)},
+            "failures": {**COUNT, "description": "In a row, up to now."},
+            "rests_until": nullable(TIME),
+            "last_error": nullable(STRING),
+            "in_flight": COUNT,
         }
     ),
     "Index": {"type": "object"},

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
+from gateway.capture.attempts import CACHE_STATUSES
 from gateway.errors import InvalidField
 from gateway.exports.service import Cut
 from gateway.records import KINDS, SIGNALS, SOURCE_TYPES, FeedbackFilter, LogFilter, TraceFilter
@@ -316,6 +317,9 @@ LOGS = ListParameters(
         "model": _text,
         "upstream": _text,
         "status": _status,
+        "target": _text,
+        "cache_status": _one_of(CACHE_STATUSES),
+        "retried": _boolean,
         "error_kind": _text,
         "streamed": _boolean,
         "has_feedback": _boolean,

@@ -48,6 +48,21 @@ class HeldHead:
         return getattr(self._transport, name)
 
 
+class ToTheEnd(int):
+    """Stands in for the length of a body that ends with its connection: whatever is sent fits, and is all."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> ToTheEnd:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """Offers itself to the application as `scope["gateway.connection"]`, the request as `"gateway.cycle"`.
 
@@ -80,6 +95,8 @@ class GatewayProtocol(HttpToolsProtocol):
         length = [value for name, value in headers if name == b"content-length"]
         if length or status in (204, 304):
             parts += (b"\r\n", body)
+        elif cycle.chunked_encoding is False:
+            parts += (b"\r\n", body)  # to a client of HTTP/1.0, up to the connection's end
         else:
             parts.append(b"transfer-encoding: chunked\r\n\r\n")
             parts.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
@@ -163,6 +180,10 @@ class GatewayProtocol(HttpToolsProtocol):
             raise self._too_large()  # through llhttp back to data_received, which refuses
         self._in_head = False
         super().on_headers_complete()
+        if self.scope["http_version"] != "1.1":
+            # It knows no chunks (RFC 9112 section 6.1), which uvicorn sends to everybody.
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = ToTheEnd()
         self.scope["gateway.cycle"] = self.cycle  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.api import export, feedback, feedback_tasks, logs, summary, traces, vendors
+from gateway.api import export, feedback, feedback_tasks, logs, routing, summary, traces, vendors
 from gateway.api.openapi import document
 from gateway.api.resource import Resource, answer, openai_error
 from gateway.api.services import Services
@@ -26,6 +26,7 @@ def routes(services: Services, served: Sequence[Vendor]) -> list[BaseRoute]:
         *traces.routes(services),
         *logs.routes(services),
         *export.routes(services),
+        *routing.routes(services),
         Route("/openapi.json", Resource({"GET": _openapi})),
     ]
 

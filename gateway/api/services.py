@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers as StarletteHeaders
 
 from gateway.auth.keys import KeyRing
 from gateway.feedback.service import FeedbackService
+from gateway.feedback.steering import Steered
 from gateway.feedback.tasks import TaskService
 from gateway.records import DEFAULT_KEY_ID
 from gateway.store.base import Database
@@ -31,6 +33,8 @@ class Services:
 
     keys: KeyRing | None = None
     """None: no key is asked for."""
+    steered: Callable[[], Sequence[Steered]] = tuple
+    """What follows feedback, as it stands."""
 
     def key_id(self, headers: StarletteHeaders) -> str:
         """The owner of what the caller sees. Raises InvalidKey."""

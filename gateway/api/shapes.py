@@ -8,6 +8,8 @@ from typing import Any
 
 from orjson import Fragment
 
+from gateway.capture import attempts
+from gateway.capture.attempts import Made
 from gateway.capture.message import assemble
 from gateway.jsonio import JSON, dumps, iso_time, loads
 from gateway.records import (
@@ -122,6 +124,10 @@ def log_shape(log: Log) -> dict[str, Any]:
         "method": row.method,
         "path": row.path,
         "upstream": row.upstream,
+        "target": row.target,
+        "cache_status": row.cache_status,
+        "attempt_count": attempts.count(row),
+        "attempts": [_attempt_shape(each) for each in attempts.made(row)],
         "requested_model": row.requested_model,
         "answering_model": row.answering_model,
         "streamed": bool(row.streamed),
@@ -188,6 +194,10 @@ def _feedback_items(page: Page[Feedback]) -> dict[str, Any]:
         "feedback_items": [feedback_shape(item) for item in page.items],
         "feedback_items_has_more": page.has_more,
     }
+
+
+def _attempt_shape(made: Made) -> dict[str, Any]:
+    return {"number": made.number, **made.attempt._asdict()}
 
 
 def _error(row: ExchangeRow) -> dict[str, Any] | None:

@@ -26,8 +26,8 @@ class Decoded(NamedTuple):
     encoding: str | None
 
 
-def decode(payload: Payload, encoding: str | None, limit: int) -> Decoded:
-    """Undo `encoding` (a Content-Encoding header value), keeping at most `limit` bytes.
+def decode(payload: Payload, encoding: str | None, limit: int, *, most: int = MAX_DECODED_BYTES) -> Decoded:
+    """Undo `encoding` (a Content-Encoding header value), keeping at most `limit` bytes and making `most`.
 
     A payload that was cut is decoded as far as its head goes. Bytes that are not what the header says, and
     encodings we do not know or that are stacked, are kept as they are.
@@ -40,7 +40,7 @@ def decode(payload: Payload, encoding: str | None, limit: int) -> Decoded:
         return Decoded(payload, name)
     out = BodyBuffer(limit)
     try:
-        complete = make(payload.head, out.add)
+        complete = make(payload.head, out.add, most)
     except (zlib.error, brotli.error, zstandard.ZstdError):
         return Decoded(payload, name)
     decoded = out.payload()
@@ -53,10 +53,10 @@ def decode(payload: Payload, encoding: str | None, limit: int) -> Decoded:
 Write = Callable[[bytes], None]
 
 
-def _zlib(data: bytes, write: Write) -> bool:
+def _zlib(data: bytes, write: Write, most: int) -> bool:
     decoder = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, whichever the header shows
     written = 0
-    while data and written < MAX_DECODED_BYTES:
+    while data and written < most:
         piece = decoder.decompress(data, _STEP)
         write(piece)
         written += len(piece)
@@ -69,10 +69,10 @@ def _zlib(data: bytes, write: Write) -> bool:
     return False
 
 
-def _brotli(data: bytes, write: Write) -> bool:
+def _brotli(data: bytes, write: Write, most: int) -> bool:
     decoder = brotli.Decompressor()
     written = 0
-    while not decoder.is_finished() and written < MAX_DECODED_BYTES:
+    while not decoder.is_finished() and written < most:
         piece = decoder.process(data, output_buffer_limit=_STEP)
         data = b""
         write(piece)
@@ -82,12 +82,12 @@ def _brotli(data: bytes, write: Write) -> bool:
     return bool(decoder.is_finished())
 
 
-def _zstd(data: bytes, write: Write) -> bool:
+def _zstd(data: bytes, write: Write, most: int) -> bool:
     written = 0
     with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(
         data, read_across_frames=True
     ) as reader:
-        while written < MAX_DECODED_BYTES:
+        while written < most:
             piece = reader.read(_STEP)
             if not piece:
                 return True
@@ -96,7 +96,7 @@ def _zstd(data: bytes, write: Write) -> bool:
     return False
 
 
-_DECODERS: dict[str, Callable[[bytes, Write], bool]] = {
+_DECODERS: dict[str, Callable[[bytes, Write, int], bool]] = {
     "gzip": _zlib,
     "x-gzip": _zlib,
     "deflate": _zlib,

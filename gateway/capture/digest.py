@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gateway.capture import attempts
 from gateway.capture.answer import NO_ANSWER, Answer, read_events, read_json
 from gateway.capture.body import cut
 from gateway.capture.decode import Decoded, decode
 from gateway.capture.metadata import special_keys
 from gateway.capture.pricing import Prices
 from gateway.capture.tags import all_tags
-from gateway.config.schema import CREDENTIAL_HEADERS, Capture
+from gateway.config.schema import Capture
+from gateway.config.upstreams import CREDENTIAL_HEADERS
 from gateway.jsonio import dumps_text
 from gateway.records import BodyRow, Exchange, ExchangeEntry, ExchangeRow, Headers, Payload
 
@@ -75,9 +77,15 @@ class Digest:
             _json(metadata),
             dumps_text(tags) if tags else None,
             exchange.queue_ms,
+            _short(exchange.target, attempts.MAX_LABEL_CHARS),
+            exchange.cache_status,
+            len(exchange.attempts) or None,
+            attempts.stored(exchange.attempts) if exchange.attempts else None,
         )
 
     def _cost_usd(self, exchange: Exchange, answer: Answer) -> float | None:
+        if exchange.cache_status in attempts.FROM_CACHE:
+            return 0.0  # the call that brought the answer has its cost in a row of its own
         return self._prices.cost_usd(
             answer.usage,
             model=answer.model or exchange.requested_model,

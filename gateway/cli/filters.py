@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gateway.capture.attempts import CACHE_STATUSES
 from gateway.cli.client import Command, Query
 from gateway.records import KINDS, SIGNALS, SOURCE_TYPES
 
@@ -74,6 +75,9 @@ EXCHANGES: tuple[Option, ...] = (
 SOURCES: tuple[Option, ...] = (_MODEL, _UPSTREAM)
 OUTCOMES: tuple[Option, ...] = (
     _UPSTREAM,
+    click.option("--target", metavar="LABEL", help="Answered by this target, where a plan has several."),
+    click.option("--cache-status", type=click.Choice(CACHE_STATUSES), help="What the response cache did."),
+    click.option("--retried/--not-retried", default=None, help="With more than one attempt, or with one."),
     click.option("--error-kind", metavar="KIND", help="Such as client_closed or upstream_aborted."),
     click.option("--streamed/--not-streamed", default=None, help="Streamed, or answered at once."),
 )

@@ -14,6 +14,7 @@ from gateway.cli.output import print_json, print_page, rows_of
 from gateway.cli.printable import json_text, printable_lines
 from gateway.cli.tables import (
     Row,
+    attempt_table,
     console,
     cost,
     facts,
@@ -58,6 +59,9 @@ def show(log_id: str, client: Client, as_json: bool) -> None:
         print_json(log)
         return
     console().print(facts(_facts(log)))
+    attempts = log.get("attempts") or ()
+    if len(attempts) > 1:
+        console().print(attempt_table(attempts, "Attempts"))
     for title, side in (("Request", log.get("request")), ("Response", log.get("response"))):
         click.echo(_body(title, side))
     if log.get("streamed") and log.get("message") is not None:
@@ -113,6 +117,9 @@ def _facts(log: Row) -> list[tuple[str, Any]]:
         ("Started", when(log.get("started_at"))),
         ("Request", f"{log.get('method')} {log.get('path')}"),
         ("Upstream", log.get("upstream")),
+        ("Target", log.get("target")),
+        ("Cache", log.get("cache_status")),
+        ("Attempts", log.get("attempt_count")),
         ("Model", model(log)),
         ("Status", log.get("status")),
         ("Error", f"{error.get('kind')}: {error.get('message')}" if error else None),

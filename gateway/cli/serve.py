@@ -1,4 +1,4 @@
-"""`gateway serve`: options to a configuration source, and off it goes. Serving itself is `gateway.app`."""
+"""`gateway serve`: options to a configuration source, and off it goes. How it serves is `gateway.serving`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def serve(
     source = ConfigSource(path, Overrides(host, port, workers, upstream_url, store_url))
     with configuration_problems():
         source.load(os.environ)  # before the import: a typo is reported at once
-        from gateway.app import serve as run  # noqa: PLC0415 - loads the server, which --help must not
+        from gateway.serving import serve as run  # noqa: PLC0415 - loads the server, which --help must not
 
         run(source)

@@ -131,6 +131,32 @@ def _log_cells(log: Row) -> tuple[Any, ...]:
     )
 
 
+def attempt_table(attempts: Iterable[Row], title: str | None = None) -> Table:
+    """One line a try at a target; `Waited` is the pause since the one before, or since the request came."""
+    columns = (
+        (">Attempt",), ("Target",), ("Upstream", "Model"), (">Key",), ("Status", "Error"),
+        (">Waited", ">Seconds"),
+    )  # fmt: skip
+    rows, end_ms = [], 0.0
+    for attempt in attempts:
+        started_ms, latency_ms = (attempt.get(name) or 0.0 for name in ("started_ms", "latency_ms"))
+        rows.append(
+            (
+                attempt.get("number"),
+                attempt.get("target"),
+                attempt.get("upstream"),
+                attempt.get("model"),
+                attempt.get("key"),
+                attempt.get("status"),
+                attempt.get("error_kind"),
+                seconds(max(started_ms - end_ms, 0.0)),
+                seconds(latency_ms),
+            )
+        )
+        end_ms = started_ms + latency_ms
+    return grid(title, columns, rows)
+
+
 def log_line(log: Row) -> str:
     """A recorded request on one line, for a list that grows."""
     parts = (
@@ -143,6 +169,7 @@ def log_line(log: Row) -> str:
         f"{seconds(log.get('latency_ms'))} s",
         f"{tokens(log.get('usage')) or 'no'} tokens",
         (log.get("error") or {}).get("kind"),
+        detour(log),
         f"trace={log.get('trace_id')}",
         f"log={log.get('id')}",
     )
@@ -192,6 +219,17 @@ def model(log: Row) -> str | None:
     if requested and answering and requested != answering:
         return f"{answering} (asked for {requested})"
     return answering or requested
+
+
+def detour(log: Row) -> str | None:
+    """How the answer came, where not at once: `cache hit`, `3 attempts, answered by spare`."""
+    cache, count = log.get("cache_status"), log.get("attempt_count")
+    words = [f"cache {cache}"] if cache else []
+    if isinstance(count, int) and count > 1:
+        words.append(f"{count} attempts")
+    if log.get("target"):
+        words.append(f"answered by {log['target']}")
+    return ", ".join(words) or None
 
 
 def cost(usd: Any) -> str | None:

@@ -90,6 +90,8 @@ class _StrictLoader(yaml.SafeLoader):
         place = f"{self._source}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
         if key.tag == "tag:yaml.org,2002:merge":
             return
+        if key.tag == "tag:yaml.org,2002:bool" and key.value == "on":
+            key.tag = "tag:yaml.org,2002:str"  # a setting of ours, which YAML 1.1 would read as true
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             shown = f"key {quoted(key.value)}" if isinstance(key, yaml.ScalarNode) else "a key"
             self.problems.append(f"{place}: {shown} is not text in YAML; put it in quotes")

@@ -182,7 +182,8 @@ class _Overridden:
     def _upstream(self, url: str | None) -> None:
         if url is not None:
             self.document["upstreams"] = {"upstream": {"base_url": _literal(url)}}
-            self.document.pop("routes", None)
+            for leading_elsewhere in ("routes", "configs"):
+                self.document.pop(leading_elsewhere, None)
             self.names["upstreams", "upstream", "base_url"] = "--upstream"
 
     def _set(self, section: str, key: str, value: str | int | None, option: str) -> None:

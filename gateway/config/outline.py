@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
-from gateway.config.schema import Section, Settings
+from gateway.config.routes import Failures
+from gateway.config.schema import Settings
+from gateway.config.section import Section, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,39 +25,89 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Place:
-    """A section, where it is written (e.g. `upstreams.<name>`, `routes[]`), and what it is for."""
+    """A section, where it is written (e.g. `upstreams.<name>`, `routes[]`), and what it is for.
+
+    `base` is the section whose keys it has besides its own, and which has a place itself.
+    """
 
     path: str
     section: type[Section]
     description: str
+    base: type[Section] | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Setting:
-    """One key of a section: `key` may be dotted where a section lies within (`target.upstream`)."""
+    """One key of a section: `key` may be dotted where a section lies within (`retry.attempts`)."""
 
     key: str
     field: FieldInfo
 
 
 def sections() -> Iterator[Place]:
-    """The sections below the top, in the order of the schema."""
-    for name, field in Settings.model_fields.items():
-        inner = inner_section(field.annotation)
-        if inner is not None:
-            container = get_origin(field.annotation)
-            suffix = ".<name>" if container is dict else "[]" if container is tuple else ""
-            yield Place(name + suffix, inner, field.description or "")
+    """The sections below the top, in the order of the schema, then the lists of sections within them.
+
+    Each is there once: targets are within targets within routes.
+    """
+    places = list(_places_of(Settings, ""))
+    known = {place.section for place in places}
+    for place in places:  # grows on the way
+        yield place
+        for within in _places_of(place.section, f"{place.path}."):
+            is_own = place.base in (None, within.section)  # the rest is found in the base's place
+            if is_own and within.section not in known:
+                known.add(within.section)
+                places.append(within)
 
 
-def settings_of(section: type[Section], prefix: str = "") -> Iterator[Setting]:
-    """Every key of a section and of the sections within it."""
+def _places_of(section: type[Section], prefix: str) -> Iterator[Place]:
+    """At the top, sections of every kind; further down, lists of them, since the others lie within."""
     for name, field in section.model_fields.items():
         inner = inner_section(field.annotation)
         if inner is None:
+            continue
+        container = get_origin(field.annotation)
+        suffix = ".<name>" if container is dict else "[]" if container is tuple else ""
+        if section is Settings:
+            yield Place(name + suffix, inner, field.description or "", _base(inner))
+        elif suffix:
+            yield Place(prefix + name + suffix, inner, " ".join((inner.__doc__ or "").split()), _base(inner))
+        elif not _is_above(inner, section):
+            yield from _places_of(inner, f"{prefix}{name}.")
+
+
+def settings_of(
+    section: type[Section], prefix: str = "", base: type[Section] | None = None
+) -> Iterator[Setting]:
+    """Every key of a section and of the sections within it, but for those it has from its `base`."""
+    inherited = base.model_fields if base else {}
+    for name, field in fields_of(section).items():
+        if name in inherited:
+            continue
+        inner = inner_section(field.annotation)
+        if inner is None or _is_above(inner, section) or get_origin(field.annotation) is tuple:
             yield Setting(prefix + name, field)
         else:
             yield from settings_of(inner, f"{prefix}{name}.")
+
+
+def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a section: its own first, then those of the section that it extends, and so on."""
+    kinds = [kind for kind in section.__mro__ if issubclass(kind, Section)]
+    fields = section.model_fields
+    return dict(
+        sorted(fields.items(), key=lambda entry: sum(entry[0] in kind.model_fields for kind in kinds))
+    )
+
+
+def _is_above(inner: type[Section], section: type[Section]) -> bool:
+    """Whether a section within another is of the same kind, so that there is no end to it."""
+    return issubclass(section, inner)
+
+
+def _base(section: type[Section]) -> type[Section] | None:
+    bases = [base for base in section.__mro__[1:] if issubclass(base, Section) and base is not Section]
+    return bases[-1] if bases else None
 
 
 def inner_section(annotation: Any) -> type[Section] | None:
@@ -89,6 +141,7 @@ def field_at(path: Path) -> FieldInfo | None:
 
 def expectation(annotation: Any) -> str:
     """What a setting of this type takes, in words: `a whole number`, `true or false`, `a list of text`."""
+    annotation = bare(annotation)
     if annotation is bool:
         return "true or false"
     if annotation is int:
@@ -98,7 +151,9 @@ def expectation(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(get_args(annotation))
     if get_origin(annotation) is tuple:
-        return "a list of mappings" if inner_section(annotation) else "a list of text"
+        if inner_section(annotation):
+            return "a list of mappings"
+        return "a list of failures" if annotation == Failures else "a list of text"
     if get_origin(annotation) is dict or inner_section(annotation):
         return "a mapping"
     return "text"
@@ -109,4 +164,6 @@ def is_secret(path: Path) -> bool:
     field = field_at(path)
     if field is not None and (field.annotation is SecretStr or SecretStr in get_args(field.annotation)):
         return True
-    return "headers" in path or "api_key" in path
+    if "query" in path and "conditions" in path:
+        return False
+    return not {"headers", "query", "api_key", "api_keys"}.isdisjoint(map(str, path))

@@ -13,15 +13,21 @@ Path = tuple[str | int, ...]
 MAX_SHOWN_CHARS = 100
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_QUERY_KEY = re.compile(r"\$?[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,9}")
 
 
 def dotted(path: Path) -> str:
-    """The path as people write it: `routes[0].target.upstream`, `upstreams["a b"].base_url`."""
-    text = ""
-    for part in path:
+    """The path as people write it: `routes[0].target.upstream`, `upstreams["a b"].base_url`.
+
+    The keys of a condition's query are dotted themselves: `conditions[0].query.metadata.tier.$eq`.
+    """
+    text, plain = "", _PLAIN_KEY
+    for place, part in enumerate(path):
+        if part == "query" and "conditions" in path[:place]:
+            plain = _QUERY_KEY
         if isinstance(part, int):
             text += f"[{part}]"
-        elif _PLAIN_KEY.fullmatch(part):
+        elif plain.fullmatch(part):
             text += f".{part}" if text else part
         else:
             text += f"[{quoted(part)}]"

@@ -6,14 +6,14 @@ never repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.document import kind_of
-from gateway.config.outline import expectation, field_at, is_secret, section_at, sections
+from gateway.config.outline import expectation, field_at, is_secret, section_at, sections, settings_of
 from gateway.config.paths import Path, dotted, quoted
-from gateway.config.schema import PATTERN_MEANINGS
+from gateway.config.section import PATTERN_MEANINGS, RULE
 from gateway.config.urls import MASK, masked_url
 
 if TYPE_CHECKING:
@@ -74,10 +74,19 @@ def _nearest_key(path: Path) -> str:
     close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
     if close:
         return f'did you mean "{close[0]}"?'
-    elsewhere = [place.path for place in sections() if key in place.section.model_fields]
-    if elsewhere:
-        return f"{key} belongs in {elsewhere[0]}"
+    elsewhere = next(_places(key), None)
+    if elsewhere is not None:
+        return f"{key} belongs in {elsewhere}"
     return f"the keys here are {', '.join(known)}"
+
+
+def _places(key: str) -> Iterator[str]:
+    """Where the schema has a key of this name."""
+    for place in sections():
+        for setting in settings_of(place.section, base=place.base):
+            within, _, name = setting.key.rpartition(".")
+            if name == key:
+                yield f"{place.path}.{within}" if within else place.path
 
 
 def _meaning(path: Path) -> str:
@@ -106,6 +115,7 @@ def _wrong_type(path: Path, value: str, _: ErrorDetails) -> str:
 _REMEDIES = {
     "text": "; put it in quotes",
     "a list of text": "; write [first, second]",
+    "a list of failures": "; write [429, 503, timeout]",
     "a list of mappings": "; write - and its keys, indented, for each",
     "a mapping": "; write its keys below it, indented",
 }
@@ -148,6 +158,14 @@ def _our_rule(_: Path, value: str, error: ErrorDetails) -> str:
     return f"{rule}" if value in ("a mapping", "a list") else f"{value} cannot be used: {rule}"
 
 
+def _rule(_: Path, value: str, error: ErrorDetails) -> str:
+    return str(error.get("ctx", {}).get("rule", error["msg"])).replace("{value}", value)
+
+
+def _too_deep(_: Path, __: str, ___: ErrorDetails) -> str:
+    return "is nested too deeply; flatten it"
+
+
 def _unknown_upstream(_: Path, value: str, error: ErrorDetails) -> str:
     return f"unknown upstream {value}; {error.get('ctx', {}).get('remedy')}"
 
@@ -165,4 +183,6 @@ _EXPLANATIONS: dict[str, Callable[[Path, str, ErrorDetails], str]] = {
     "string_pattern_mismatch": _pattern,
     "value_error": _our_rule,
     "unknown_upstream": _unknown_upstream,
+    RULE: _rule,
+    "recursion_depth_exceeded": _too_deep,
 }

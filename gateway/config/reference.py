@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from gateway.config.outline import Place, Setting, sections, settings_of
-from gateway.config.schema import HeaderName, Name
+from gateway.config.routes import Failures
+from gateway.config.section import HeaderName, Name, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +42,22 @@ def with_reference(page: str) -> str:
 
 
 def _section(place: Place) -> str:
-    rows = [_row(setting) for setting in settings_of(place.section)]
+    rows = [_row(setting) for setting in settings_of(place.section, base=place.base)]
     title = f"### `{place.path}`"
     table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows]
-    return "\n".join([title, "", place.description, "", *table])
+    return "\n".join([title, "", _description(place), "", *table])
+
+
+def _description(place: Place) -> str:
+    if place.base is None:
+        return place.description
+    base = next(other.path for other in sections() if other.section is place.base)
+    return f"{place.description} The keys below, and those of [`{base}`](#{_anchor(base)})."
+
+
+def _anchor(title: str) -> str:
+    """The link to a heading, as GitHub makes it."""
+    return "".join(char for char in title.lower() if char.isalnum() or char in "-_")
 
 
 def _row(setting: Setting) -> str:
@@ -68,6 +81,7 @@ def _word(annotation: Any) -> str:
         float: "number",
         str: "text",
         SecretStr: "secret text",
+        Any: "anything",
     }
     if annotation in words:
         return words[annotation]
@@ -76,16 +90,22 @@ def _word(annotation: Any) -> str:
     arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation.__name__.lower()
+    if annotation == Failures:
+        return "list of statuses, `connection`, `timeout`"
     if get_origin(annotation) is tuple:
         return f"list of {_word(arguments[0])}s".replace("texts", "text")
     if get_origin(annotation) is dict:
-        return f"{_word(arguments[0])}: {_word(arguments[1])}"
+        return "mapping" if arguments[1] is Any else f"{_word(arguments[0])}: {_word(arguments[1])}"
     return _word(arguments[0])
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
     words = {"gt": "above {}", "ge": "from {}", "lt": "below {}", "le": "up to {}"}
-    for constraint in field.metadata:
+    within = [part for one in get_args(field.annotation) for part in get_args(one)[1:]]
+    inner = [limit for part in within for limit in getattr(part, "metadata", ())]
+    for constraint in [*field.metadata, *inner]:
         for name, word in words.items():
             limit = getattr(constraint, name, None)
             if limit is not None:

@@ -6,13 +6,11 @@ The reference in README.md is generated from here. No files and no environment a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -23,75 +21,19 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from gateway.config.urls import check_base_url, check_proxy_url, check_store_url, is_visible_ascii
+from gateway.config.cache import Cache
+from gateway.config.custom_hosts import CustomHosts
+from gateway.config.routes import CacheUse, Plan, Retry, Route, Steering, Target
+from gateway.config.section import MIB, SHA256, HeaderName, Name, Seconds, Section
+from gateway.config.upstreams import CREDENTIAL_HEADERS, Upstream
+from gateway.config.urls import check_store_url
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
-HEADER_VALUE = r"^[\t\x20-\x7e]{0,8192}$"
-SHA256 = r"^[0-9A-Fa-f]{64}$"
+__all__ = [
+    "Cache", "CacheUse", "Capture", "Key", "Plan", "Retry", "Route", "Section", "Server", "Settings",
+    "Steering", "Store", "Target", "Upstream",
+]  # fmt: skip
 
-PATTERN_MEANINGS = {
-    NAME: "1 to 64 letters, digits, dots, hyphens and underscores, beginning with a letter or a digit",
-    HEADER_NAME: "an HTTP header name such as x-team, up to 128 characters",
-    HEADER_VALUE: "visible ASCII characters on one line, up to 8192",
-    SHA256: "the 64 hexadecimal digits of a SHA-256",
-}
-"""What a pattern asks for, in words for the person whose value did not match it."""
-
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Name = Annotated[str, StringConstraints(pattern=NAME)]
-HeaderName = Annotated[str, StringConstraints(pattern=HEADER_NAME, to_lower=True)]
-HeaderValue = Annotated[str, StringConstraints(pattern=HEADER_VALUE, strip_whitespace=True)]
-
-MIB = 1024 * 1024
 MIN_KEY_CHARS = 16
-
-Switch = TypeVar("Switch", str | None, bool)
-
-CREDENTIAL_HEADERS = frozenset(
-    {
-        "authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "x-api-key",
-        "x-goog-api-key", "x-portkey-api-key", "x-portkey-virtual-key", "x-portkey-config",
-        "confident-api-key", "confident_api_key", "x-log10-token", "x-amz-security-token",
-    }
-)  # fmt: skip
-
-FRAMING_HEADERS = frozenset(
-    {
-        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te",
-        "trailer", "upgrade", "expect",
-    }
-)  # fmt: skip
-"""Headers a transport sets itself (RFC 9110 section 7.6.1, RFC 9112 section 6); set twice they break it."""
-
-
-class Section(BaseModel):
-    """A part of the configuration. Unknown keys are refused; nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_written_in_yaml(cls, data: Any) -> Any:
-        """Let a key without a value keep its default, and refuse `yes` where a number belongs."""
-        if data is None:
-            return {}
-        if not isinstance(data, dict):
-            return data
-        return {
-            key: _not_a_number(value) if cls._is_number(key) else value
-            for key, value in data.items()
-            if value is not None or key not in cls.model_fields
-        }
-
-    @classmethod
-    def _is_number(cls, key: Any) -> bool:
-        return key in cls.model_fields and cls.model_fields[key].annotation in (int, float)
-
-
-def _not_a_number(value: Any) -> Any:
-    """pydantic reads True as 1; as text it is refused."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 class Server(Section):
@@ -128,6 +70,12 @@ class Server(Section):
         ge=0,
         le=64 * MIB,
         description="Other bodies up to this size are collected, not streamed.",
+    )
+    max_in_flight: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Forwarded requests served at once by a process; more are answered 503 at once.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log line."
@@ -207,117 +155,6 @@ class Capture(Section):
         return names
 
 
-class Upstream(Section):
-    """A base URL we call, with its credentials, limits and timeouts."""
-
-    base_url: str = Field(description="Where `/v1` of the gateway leads, e.g. `https://api.openai.com/v1`.")
-    provider: Literal["openai", "azure", "anthropic", "gemini"] = Field(
-        default="openai", description="The dialect it speaks; decides the header that carries `api_key`."
-    )
-    api_key: SecretStr | None = Field(
-        default=None,
-        description="The provider's key. Without one the client's own `Authorization` is forwarded.",
-    )
-    headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict, description="Headers set on every request, replacing the client's."
-    )
-    forward_headers: tuple[HeaderName, ...] = Field(
-        default=(),
-        description="The gateway's own headers (`x-trace-id`, `x-portkey-*`, …) to send upstream after all.",
-    )
-    transport: Literal["native", "httpx"] = Field(
-        default="native", description="`native`: HTTP/1.1, fast. `httpx`: also proxies and HTTP/2."
-    )
-    connect_timeout_s: Seconds = Field(
-        default=10.0, description="Limit for a connection, TLS included, to be ready."
-    )
-    first_byte_timeout_s: Seconds = Field(
-        default=600.0, description="Limit from the request to the answer's first byte."
-    )
-    idle_timeout_s: Seconds = Field(default=300.0, description="Limit between two bytes of the answer.")
-    total_timeout_s: Seconds = Field(default=1800.0, description="Limit for the whole exchange.")
-    max_connections: int = Field(
-        default=1000, ge=1, le=100_000, description="Connections open at once; more wait."
-    )
-    max_idle_connections: int = Field(
-        default=100, ge=0, le=100_000, description="Connections kept for the next request."
-    )
-    keepalive_expiry_s: Seconds = Field(default=30.0, description="How long an idle connection is kept.")
-    on_disconnect: Literal["cancel", "drain"] = Field(
-        default="cancel",
-        description="When the client goes away: cancel the call, or read it to its end for the record.",
-    )
-    proxy: str | None = Field(default=None, description="HTTP or SOCKS proxy URL (needs `transport: httpx`).")
-    http2: bool = Field(default=False, description="Speak HTTP/2 where offered (needs `transport: httpx`).")
-    ca_file: str | None = Field(default=None, description="PEM file of the certificate authorities to trust.")
-    verify_tls: bool = Field(default=True, description="Check the upstream's certificate.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _http_url(cls, url: str) -> str:
-        return check_base_url(url)
-
-    @field_validator("api_key")
-    @classmethod
-    def _empty_key_is_none(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is None or not key.get_secret_value().strip():
-            return None
-        if not is_visible_ascii(key.get_secret_value()):
-            raise ValueError("a key has visible ASCII characters only; check for a stray space or line break")
-        return key
-
-    @field_validator("headers", mode="before")
-    @classmethod
-    def _each_header_once(cls, headers: Any) -> Any:
-        if isinstance(headers, dict):
-            names = [name.lower() for name in headers if isinstance(name, str)]
-            for name in names:
-                if names.count(name) > 1:
-                    raise ValueError(f"{name} is there twice (case does not matter); remove one")
-        return headers
-
-    @field_validator("headers")
-    @classmethod
-    def _no_framing(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
-            if name in FRAMING_HEADERS:
-                raise ValueError(f"{name} is set by the gateway for every request; remove it")
-        return headers
-
-    @field_validator("proxy")
-    @classmethod
-    def _proxy_url(cls, url: str | None) -> str | None:
-        return check_proxy_url(url) if url else None
-
-    @field_validator("proxy", "http2")
-    @classmethod
-    def _httpx_only(cls, value: Switch, info: ValidationInfo) -> Switch:
-        if value and info.data.get("transport") == "native":
-            raise ValueError(f"{info.field_name} needs transport: httpx; add it or remove {info.field_name}")
-        return value
-
-    @field_validator("ca_file")
-    @classmethod
-    def _empty_file_is_none(cls, path: str | None) -> str | None:
-        return path or None
-
-
-class Target(Section):
-    """An upstream that a route leads to."""
-
-    upstream: Name = Field(description="Name of an entry in `upstreams`.")
-
-
-class Route(Section):
-    """An incoming model name mapped to a target."""
-
-    models: tuple[Annotated[str, StringConstraints(min_length=1, max_length=256)], ...] = Field(
-        min_length=1,
-        description='Model names or patterns (`gpt-*`). `"*"` matches all, also requests without a model.',
-    )
-    target: Target = Field(description="Where matching requests go.")
-
-
 class Key(Section):
     """A virtual key: what it sends and gives feedback on is seen with it only."""
 
@@ -367,11 +204,20 @@ class Settings(Section):
     )
     store: Store = Field(default_factory=Store, description="Where exchanges and feedback are kept.")
     capture: Capture = Field(default_factory=Capture, description="What is recorded of an exchange.")
+    cache: Cache = Field(
+        default_factory=Cache,
+        description="Answers kept for repeated requests. Off until a route or a request asks for it.",
+    )
     upstreams: dict[Name, Upstream] = Field(
         default_factory=_openai,
         min_length=1,
         description="The base URLs the gateway calls, by a name of your choice. Without this section: "
         "`openai`, with the key in the environment variable `OPENAI_API_KEY` if it is set.",
+    )
+    custom_hosts: CustomHosts = Field(
+        default_factory=CustomHosts,
+        description="Hosts that requests may name themselves (`x-portkey-custom-host`). None unless listed. "
+        "Only keys that the request brings go there, never one of the gateway's.",
     )
     keys: dict[Name, Key] = Field(
         default_factory=dict,
@@ -395,32 +241,58 @@ class Settings(Section):
             )
         return store
 
+    configs: dict[Name, Plan] = Field(
+        default_factory=dict,
+        description="Plans that a request may name in `x-portkey-config`, by a name of your choice.",
+    )
+
     @field_validator("routes")
     @classmethod
-    def _routes_lead_somewhere(cls, routes: tuple[Route, ...], info: ValidationInfo) -> tuple[Route, ...]:
-        """Every target must be an upstream, and several upstreams need routes.
-
-        The loader hands in the names as `context={"upstream_names": …}`, so that a bad setting of an upstream
-        does not hide a bad route.
-        """
-        names = (info.context or {}).get("upstream_names") or tuple(info.data.get("upstreams", ()))
-        if not names:
-            return routes
+    def _several_upstreams_need_routes(
+        cls, routes: tuple[Route, ...], info: ValidationInfo
+    ) -> tuple[Route, ...]:
+        names = upstream_names(info)
         if not routes and len(names) > 1:
             raise ValueError(
                 f"there are {len(names)} upstreams and no routes to choose between them; "
                 f'add a route such as {{models: ["*"], target: {{upstream: {names[0]}}}}}'
             )
-        strays = [(i, r.target.upstream) for i, r in enumerate(routes) if r.target.upstream not in names]
-        if strays:
-            raise ValidationError.from_exception_data(
-                "routes", [_stray(i, name, names) for i, name in strays]
-            )
+        refuse_strays(routes, names)
         return routes
 
+    @field_validator("configs")
+    @classmethod
+    def _configs_lead_somewhere(cls, configs: dict[str, Plan], info: ValidationInfo) -> dict[str, Plan]:
+        refuse_strays(configs, upstream_names(info))
+        return configs
 
-def _stray(index: int, name: str, names: tuple[str, ...]) -> InitErrorDetails:
+
+def upstream_names(info: ValidationInfo) -> tuple[str, ...]:
+    """The loader hands the names in, so that a bad setting of an upstream does not hide a bad route."""
+    return (info.context or {}).get("upstream_names") or tuple(info.data.get("upstreams", ()))
+
+
+def refuse_strays(plans: Mapping[str, Plan] | Sequence[Plan], names: tuple[str, ...]) -> None:
+    """Every target's upstream must exist. Raises ValidationError with all that do not."""
+    if not names:
+        return
+    entries = plans.items() if isinstance(plans, Mapping) else enumerate(plans)
+    strays = [stray for at, plan in entries for stray in _strays(plan, (at,), names)]
+    if strays:
+        raise ValidationError.from_exception_data("targets", strays)
+
+
+def _strays(target: Target, at: tuple[str | int, ...], names: tuple[str, ...]) -> Iterator[InitErrorDetails]:
+    if target.upstream is not None and target.upstream not in names:
+        yield _stray((*at, "upstream"), target.upstream, names)
+    for index, inner in enumerate(target.targets):
+        yield from _strays(inner, (*at, "targets", index), names)
+    if isinstance(target, Route) and target.target is not None:
+        yield from _strays(target.target, (*at, "target"), names)
+
+
+def _stray(at: tuple[str | int, ...], name: str, names: tuple[str, ...]) -> InitErrorDetails:
     close = get_close_matches(name, names, n=1)
     remedy = f'did you mean "{close[0]}"?' if close else f"upstreams has {', '.join(names)}"
     problem = PydanticCustomError("unknown_upstream", "unknown upstream; {remedy}", {"remedy": remedy})
-    return InitErrorDetails(type=problem, loc=(index, "target", "upstream"), input=name)
+    return InitErrorDetails(type=problem, loc=at, input=name)

@@ -13,6 +13,13 @@ MASK = "****"
 
 _SCHEME = re.compile(r"[a-z0-9+]{1,10}://")
 
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{1,256}")
+
+OWN_PREFIXES = frozenset(
+    {"api", "feedback", "healthz", "metrics", "openapi.json", "readyz", "ui", "v4", "v5"}
+)
+"""First segments of the gateway's own paths outside /v1; no upstream can have them."""
+
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
@@ -25,7 +32,39 @@ def check_base_url(url: str) -> str:
         raise ValueError("a base URL has no query and no fragment; remove them")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a base URL carries no credentials; use api_key or headers")
+    _check_braces(url, parts.path)
     return url.rstrip("/")
+
+
+def _check_braces(url: str, path: str) -> None:
+    """`{model}` is the one thing that is replaced, and only as a whole segment of the path."""
+    if "{" not in url and "}" not in url:
+        return
+    if path.split("/").count("{model}") != 1 or url.count("{") != 1 or url.count("}") != 1:
+        raise ValueError(
+            "a base URL may have {model} once, as a whole segment of its path, and no other braces"
+        )
+
+
+def check_prefix(path: str) -> str:
+    """A path of the gateway that leads to an upstream. Raises ValueError with the remedy."""
+    if not _PATH.fullmatch(path) or any(part in ("", ".", "..") for part in path[1:].split("/")):
+        raise ValueError(
+            f"{path[:80]!r} is not a path; write one such as /v1beta, without a slash at its end"
+        )
+    if path == "/v1":
+        raise ValueError("/v1 leads to base_url; change that instead")
+    if path[1:].partition("/")[0] in OWN_PREFIXES:
+        raise ValueError(f"{path} is the gateway's own; choose another path")
+    return path
+
+
+def check_path(path: str) -> str:
+    """A path of an upstream, without its slash at the end; `/` is its root. Raises ValueError."""
+    path = path.rstrip("/")
+    if path and (not _PATH.fullmatch(path) or any(part in ("", ".", "..") for part in path[1:].split("/"))):
+        raise ValueError(f"{path[:80]!r} is not a path; write one such as /v1beta")
+    return path
 
 
 def check_proxy_url(url: str) -> str:

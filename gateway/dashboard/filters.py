@@ -1,8 +1,8 @@
 """The filters of the logs: from a URL to what the store is asked, and back to a form and to links.
 
-Names are those of `GET /v1/traces`, with `q` for text and `tag`, `upstream`, `streamed` and the times of any
-request and of any feedback besides. A filter that cannot be read is a problem to show, never one that is left
-out in silence.
+Names are those of `GET /v1/traces`, with `q` for text, what any one of its requests has (`tag`, `upstream`,
+`target`, …), and the times of any request and of any feedback besides. A filter that cannot be read is a
+problem to show, never one that is left out in silence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
+from gateway.capture.attempts import CACHE_STATUSES
 from gateway.dashboard.site import url
 from gateway.records import TraceFilter
 from gateway.store.browse import TraceQuery
@@ -143,7 +144,7 @@ def _pairs(query_string: bytes) -> list[tuple[str, str]]:
 
 def _query(values: Mapping[str, Any], metadata: Mapping[str, str]) -> TraceQuery:
     left = dict(values)
-    of_ours = {name: left.pop(name, None) for name in ("tag", "upstream", "streamed")}
+    of_ours = {name: left.pop(name, None) for name in _OF_EXCHANGES}
     of_ours |= {
         f"{name}_ms": left.pop(name, None)
         for name in ("active_since", "active_until", "feedback_since", "feedback_until")
@@ -173,6 +174,12 @@ def _flag(text: str, _: int) -> bool:
     if text not in ("true", "false"):
         raise Problem("is not true or false")
     return text == "true"
+
+
+def _cache_status(text: str, _: int) -> str:
+    if text not in CACHE_STATUSES:
+        raise Problem(f"is not one of {', '.join(CACHE_STATUSES)}")
+    return text
 
 
 def _status(text: str, _: int) -> int | bool:
@@ -217,7 +224,14 @@ def time_ms(text: str, now_ms: int) -> int:
     return max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
 
 
+_OF_EXCHANGES = ("tag", "upstream", "streamed", "target", "cache_status", "retried")
 _SCORES = "\u221210 to 10"
+_CACHE_WORDS = {
+    "hit": "Had the answer",
+    "miss": "Did not have it",
+    "refresh": "Was to be renewed",
+    "shared": "Shared one call",
+}
 _TIME_HINT = "24h, 7d, 2026-01-31"
 
 FIELDS = (
@@ -230,6 +244,9 @@ FIELDS = (
     Field("tag", "Tag", _text),
     Field("model", "Model", _text),
     Field("upstream", "Upstream", _text),
+    Field("target", "Answered by target", _text),
+    Field("retried", "Attempts", _flag, choices={"true": "Several", "false": "One at most"}),
+    Field("cache_status", "Cache", _cache_status, choices=_CACHE_WORDS),
     Field("status", "Status", _status, "200, 429, ok or error"),
     Field("streamed", "Streamed", _flag, choices={"true": "Yes", "false": "No"}),
     Field("has_feedback", "Feedback", _flag, choices={"true": "With feedback", "false": "Without feedback"}),

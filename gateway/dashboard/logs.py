@@ -17,7 +17,8 @@ from gateway.dashboard.guard import visitor
 from gateway.dashboard.site import Site, see_other
 from gateway.errors import InvalidField
 from gateway.store import browse
-from gateway.store.browse import Found, TraceRow
+from gateway.store.browse import Found
+from gateway.store.trace_rows import TraceRow
 
 PAGE_ROWS = 50
 SEARCH_MS = 110.0

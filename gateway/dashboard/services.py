@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.auth.keys import KeyRing
 from gateway.config import schema
 from gateway.feedback.service import FeedbackService
+from gateway.feedback.steering import Steered
 from gateway.feedback.tasks import TaskService
+from gateway.records import UpstreamHealth
 from gateway.store.base import Database
 
 Report = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
@@ -32,6 +34,10 @@ class DashboardServices:
     """None: no login is asked for."""
     max_form_bytes: int = 1024 * 1024
     """Of a form that is posted."""
+    upstream_health: Callable[[], Mapping[str, UpstreamHealth]] = dict
+    """How each upstream is right now, by its name; one that is left out has not failed."""
+    steered: Callable[[], Sequence[Steered]] = tuple
+    """What follows feedback, as it stands."""
     max_live: int = 100
     """Windows that are kept up to date at once, by one process."""
     max_items_shown: int = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -11,10 +12,12 @@ from starlette.routing import BaseRoute, Route
 from gateway.config import schema
 from gateway.dashboard.guard import visitor
 from gateway.dashboard.site import Site
+from gateway.dashboard.steering import tables
+from gateway.records import UpstreamHealth
 from gateway.store import health, volume
 
 LATELY_MS = 24 * 3_600_000
-PARTS = ("status-state", "status-upstreams", "status-store")
+PARTS = ("status-state", "status-upstreams", "status-health", "status-steering", "status-store")
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -46,10 +49,25 @@ async def _context(site: Site, request: Request) -> dict[str, Any]:
         "store": details["store"],
         "in_flight": details["in_flight"],
         "upstreams": [(name, each, lately.get(name)) for name, each in settings.upstreams.items()],
+        "health": _known(services.upstream_health()),
+        "steered": tables(services.steered()),
+        "workers": settings.server.workers,
+        "now_ms": now_ms,
         "held": held,
         "looked_at": health.LOOKED_AT,
         "queue_max_rows": settings.store.queue_max_rows,
         "missing": missing(settings, details["store"]),
+    }
+
+
+def _known(health: Mapping[str, UpstreamHealth]) -> dict[str, UpstreamHealth]:
+    """Those of which there is something to say, in the order of their names."""
+    return {
+        name: each
+        for name, each in sorted(health.items())
+        if each.in_flight
+        or each.keys_resting
+        or any(target.state != "healthy" or target.failures for target in each.targets)
     }
 
 

@@ -10,14 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from gateway.capture import attempts
 from gateway.dashboard import body, forms
+from gateway.dashboard.attempts import Bar, Try, timing, tries
 from gateway.dashboard.conversation import Talk, Turn, repeated, talk
 from gateway.dashboard.guard import visitor
 from gateway.dashboard.posted import Form
 from gateway.dashboard.site import Site
 from gateway.errors import NotFound
 from gateway.jsonio import loads
-from gateway.records import ExchangeRow, Feedback, FeedbackTask, Log, Revision
+from gateway.records import Feedback, FeedbackTask, Log, Revision
 from gateway.store import talks
 from gateway.store.talks import Told, TraceTalk
 
@@ -36,16 +38,6 @@ DONE = {
 
 
 @dataclass(slots=True, frozen=True)
-class Timing:
-    """Parts of a thousand of the page's longest exchange: until the request went upstream, from then to the
-    answer's first byte, and from then on."""
-
-    queue: int
-    wait: int
-    flow: int
-
-
-@dataclass(slots=True, frozen=True)
 class Step:
     """An exchange as the page shows it. `earlier` turns at the start of `talk.asked` were shown before."""
 
@@ -53,7 +45,9 @@ class Step:
     log: Log
     talk: Talk
     earlier: int
-    timing: Timing
+    timing: tuple[Bar, ...]
+    tries: tuple[Try, ...]
+    left_out_tries: int
     metadata: dict[str, Any]
     tags: tuple[str, ...]
     request: body.Raw
@@ -174,6 +168,7 @@ def _steps(told: Iterable[Told], base_url: str) -> list[Step]:
     steps = []
     for number, each in enumerate(kept, 1):
         row = each.log.row
+        made = attempts.made(row)
         said = talk(row, each.bodies)
         steps.append(
             Step(
@@ -181,7 +176,9 @@ def _steps(told: Iterable[Told], base_url: str) -> list[Step]:
                 log=each.log,
                 talk=said,
                 earlier=_earlier(said, before),
-                timing=_timing(row, longest_ms),
+                timing=timing(row, made, longest_ms),
+                tries=tries(row, made),
+                left_out_tries=attempts.count(row) - len(made),
                 metadata=_object(row.metadata),
                 tags=tuple(loads(row.tags)) if row.tags else (),
                 request=body.raw(row, each.bodies, "request"),
@@ -198,14 +195,6 @@ def _steps(told: Iterable[Told], base_url: str) -> list[Step]:
 def _earlier(said: Talk, before: tuple[Turn, ...]) -> int:
     """Turns not to show again; the last one asked is always shown."""
     return min(repeated(said.asked, before), max(len(said.asked) - 1, 0))
-
-
-def _timing(row: ExchangeRow, longest_ms: float) -> Timing:
-    latency_ms = row.latency_ms
-    first_byte_ms = latency_ms if row.first_byte_ms is None else min(row.first_byte_ms, latency_ms)
-    queue_ms = min(row.queue_ms or 0.0, first_byte_ms)
-    queue, answered, ended = (round(1000 * ms / longest_ms) for ms in (queue_ms, first_byte_ms, latency_ms))
-    return Timing(queue, answered - queue, ended - answered)
 
 
 def _object(text: str | None) -> dict[str, Any]:

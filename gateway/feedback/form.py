@@ -1,4 +1,4 @@
-"""A JSON Schema made ready to check values, and what it finds in words: the only place for jsonschema-rs.
+"""A JSON Schema made ready to check values, and what it finds in words: the only place for JSON Schema.
 
 Imported by the first who has a schema: it takes 8 MB, and without feedback tasks nobody needs it.
 """

@@ -9,107 +9,102 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.capture.body import BodyBuffer
-from gateway.capture.sse import LastEvent, error_event
+from gateway.capture.sse import error_event
 from gateway.config import schema
 from gateway.errors import (
-    ClientGone,
     GatewayError,
-    InvalidTraceId,
     MethodNotAllowed,
+    Overloaded,
     ShuttingDown,
     SlowClient,
+    UpstreamBroken,
     UpstreamError,
 )
-from gateway.ids import new_id
-from gateway.proxy.downstream import Downstream, check_size
-from gateway.proxy.headers import RequestFilter, own_headers, response_headers
-from gateway.proxy.incoming import (
-    JSON_PATHS,
-    NOTHING_ASKED,
-    Asked,
-    Head,
-    form_model,
-    read_head,
-    read_json,
-    select_trace_id,
-    upstream_target,
+from gateway.providers.paths import model_in_path
+from gateway.proxy.attempts import Ask
+from gateway.proxy.downstream import Downstream
+from gateway.proxy.headers import own_headers, without_key
+from gateway.proxy.keepalive import (
+    EVENT_STREAM,
+    comments_until,
+    error_text,
+    is_stream,
+    plain_text_only,
+    wants_stream,
 )
-from gateway.proxy.recording import Recording, payload
-from gateway.proxy.upstream.base import Transport, UpstreamRequest, UpstreamResponse
-from gateway.records import Headers, Sink
+from gateway.proxy.lookup import CachedAttempts, asks_for_cache
+from gateway.proxy.recording import Recording, begin, head_of, payload
+from gateway.proxy.relay import Relay, is_encoded, is_event_stream
+from gateway.proxy.request_body import BodyReader
+from gateway.proxy.upstream.base import UpstreamRequest, UpstreamResponse
+from gateway.proxy.upstreams import Upstream
+from gateway.records import NO_PAYLOAD, Exchange, Headers
+from gateway.routing.plan import Plan
 from gateway.routing.table import RouteTable
 
 logger = logging.getLogger(__name__)
 
 INTERNAL_MESSAGE = "something went wrong inside the gateway; its log has more"
-_MIN_CAPTURE_BYTES = 64 * 1024
-_EVENT_STREAM = b"text/event-stream"
 
+Requested = Callable[[Mapping[bytes, bytes], Callable[[str | None], Plan], str | None], Plan]
+"""The plan that a request asks for with its headers; given the plans of models, and its own model."""
 
-@dataclass(slots=True, frozen=True)
-class Upstream:
-    """An upstream, ready to use. `base_path` is its base URL's path, without a slash at the end."""
-
-    name: str
-    base_path: bytes
-    transport: Transport
-    request_headers: RequestFilter
-    drains: bool
+Told = Callable[[Plan, Exchange], Headers]
+"""What the answer's headers tell of the way it took through its plan."""
 
 
 class Forwarder:
     """ASGI application for everything under /v1 that goes upstream.
 
-    `sink` is awaited before an answer's last byte leaves. `error_body` renders our own errors as JSON.
+    `routes` gives the plan for a model, `requested` the plan that a request asks for itself; `attempts` tries
+    plans that are more than one plain target. `relay` hands the exchange to the sink before an answer's last
+    byte leaves. `error_body` renders our own errors as JSON.
     """
 
     def __init__(
         self,
         *,
-        upstreams: Mapping[str, Upstream],
         routes: RouteTable,
-        sink: Sink,
+        requested: Requested,
+        told: Told,
+        status_of: Callable[[GatewayError], int],
+        plain: Mapping[Plan, Upstream],
+        attempts: CachedAttempts,
+        relay: Relay,
         error_body: Callable[[GatewayError], bytes],
         server: schema.Server,
-        capture: schema.Capture,
+        capture_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.in_flight = 0
+        self.refused = 0
         self._idle: asyncio.Event | None = None
-        self._upstreams = upstreams
         self._routes = routes
-        self._sink = sink
+        self._requested = requested
+        self._told = told
+        self._status_of = status_of
+        self._plain = plain
+        self._attempts = attempts
+        self._relay = relay
         self._error_body = error_body
         self._server = server
-        self._capture_bytes = max(capture.max_body_bytes, _MIN_CAPTURE_BYTES)
+        self._bodies = BodyReader(server, capture_bytes)
+        self._capture_bytes = capture_bytes
         self._clock_ns = clock_ns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        now_ns = self._clock_ns()
-        exchange_id = new_id(now_ns)
-        recording = Recording(
-            exchange_id,
-            exchange_id,  # of the trace, too, until the request has said its own
-            now_ns // 1_000_000,
-            scope["method"],
-            scope["path"],
-            scope["headers"],
-            started_at=perf_counter(),
-        )
-        holder = scope.get("gateway.key")
-        if holder is not None:
-            recording.key_id = holder.key_id
+        recording = begin(scope, self._clock_ns())
         downstream = Downstream(scope, receive, send, self._server)
         downstream.watch()
         self.in_flight += 1
         try:
+            if self.in_flight > self._server.max_in_flight:
+                self._refuse(recording)
             await self._serve(scope, recording, downstream)
         except asyncio.CancelledError:
             reason = downstream.take_interruption() or ShuttingDown(
@@ -133,142 +128,112 @@ class Forwarder:
             self._idle = asyncio.Event()
             await self._idle.wait()
 
+    def _refuse(self, recording: Recording) -> None:
+        """Answer at once what would only make everybody wait longer. Raises Overloaded."""
+        self.refused += 1
+        head_of(recording)
+        raise Overloaded(
+            f"{self._server.max_in_flight} requests are in flight already (server.max_in_flight); "
+            "try again in a moment"
+        )
+
     async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
-        head = self._read_head(recording)
-        read_body = self._json_body if head.is_json else self._other_body
-        body, asked = await read_body(head, recording, downstream)
-        recording.requested_model, recording.body_user, recording.body_metadata = asked
-        upstream = self._upstreams[self._routes.choose(asked.model)]
+        head = head_of(recording)
+        body, asked = await self._bodies.read(head, recording, downstream)
+        model, recording.body_user, recording.body_metadata, params = asked
+        if model is None:
+            model = model_in_path(recording.path)
+        recording.requested_model = model
+        choose = self._routes.choose
+        plan = choose(model) if head.asking is None else self._requested(head.asking, choose, model)
+        headers = without_key(scope)
+        upstream = None if asks_for_cache(head.asking) else self._plain.get(plan)
+        if upstream is None:
+            ask = Ask(
+                recording, downstream, head, body, params, scope["raw_path"], scope["query_string"], headers
+            )
+            await self._serve_by_plan(ask, plan)
+            return
+        del asked, params  # not to be kept for as long as a stream takes
         recording.upstream = upstream.name
         if upstream.drains:
             downstream.keep_going_without_client()
         request = UpstreamRequest(
             method=recording.method,
-            target=upstream_target(upstream.base_path, scope["raw_path"], scope["query_string"]),
-            headers=_without_key(upstream.request_headers(recording.request_headers), scope),
+            target=upstream.paths(scope["raw_path"], scope["query_string"], model=model),
+            headers=upstream.headers(recording.path, 0, headers),
             body=body,
             body_bytes=head.body_bytes,
             on_sent=recording.sent,
         )
-        response = await upstream.transport.open(request)
-        try:
-            await self._relay(response, recording, downstream)
-        finally:
-            await response.close()
+        await self._serve_plainly(request, upstream, recording, downstream)
 
-    def _read_head(self, recording: Recording) -> Head:
-        try:
-            head = read_head(recording.method, recording.path, recording.request_headers)
-        except GatewayError as error:
-            if not isinstance(error, InvalidTraceId):  # a refused request is recorded, too
-                recording.trace_id = select_trace_id(dict(recording.request_headers)) or recording.id
-            raise
-        recording.trace_id = head.trace_id or recording.id
-        recording.metadata = head.metadata
-        recording.tags = head.tags
-        recording.keep_bodies = head.keep_bodies
-        return head
-
-    # --- the request's body ---
-
-    async def _other_body(
-        self, head: Head, recording: Recording, downstream: Downstream
-    ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
-        if not head.has_body:
-            return None, NOTHING_ASKED
-        limit, setting = self._server.max_upload_bytes, "server.max_upload_bytes"
-        check_size(head.body_bytes or 0, limit, setting)
-        start, more = await downstream.start_of_body(self._server.collect_upload_bytes)
-        check_size(len(start), limit, setting)
-        asked = Asked(model=form_model(start))
-        if not more:
-            recording.request = payload(start, self._capture_bytes)
-            return start, asked
-        recording.request_buffer = buffer = BodyBuffer(self._capture_bytes)
-        rest = downstream.rest_of_body(len(start), limit, setting)
-        return _recorded(start, rest, buffer), asked
-
-    async def _json_body(
-        self, head: Head, recording: Recording, downstream: Downstream
-    ) -> tuple[bytes | AsyncIterator[bytes] | None, Asked]:
-        limit, setting = self._server.max_json_body_bytes, "server.max_json_body_bytes"
-        check_size(head.body_bytes or 0, limit, setting)
-        body = downstream.body_that_came() if head.has_body else b""
-        if body is None:
-            body = await downstream.body(limit, setting)
-        recording.request = payload(body, self._capture_bytes)
-        if head.is_encoded:
-            return body, NOTHING_ASKED
-        required = recording.method == "POST" and recording.path in JSON_PATHS
-        return body, read_json(body, required=required)
-
-    # --- the answer ---
-
-    async def _relay(self, response: UpstreamResponse, recording: Recording, downstream: Downstream) -> None:
-        status = recording.status = response.status
-        recording.response_headers = response.headers
-        headers = response_headers(response.headers, status, own_headers(recording.trace_id, recording.id))
-        if not response.ready:
-            await downstream.start(status, headers)
-        chunk = await response.read()
-        recording.first_byte(perf_counter())
-        if response.ended and not downstream.started:
-            recording.response = payload(chunk, self._capture_bytes)
-            await self._record(recording, downstream)
-            await downstream.respond(status, headers, chunk)
-            return
-        recording.response_buffer = captured = BodyBuffer(self._capture_bytes)
-        captured.add(chunk)
-        last_event = LastEvent() if _is_event_stream(response.headers) else None
-
-        send_now, cycle = downstream.writes_chunks()
-
-        def take(chunk: bytes) -> bool:
-            # A stream's last event waits for the commit, so it is declined and comes back below.
-            if downstream.is_stalled or (last_event is not None and last_event.feed(chunk)):
-                return False
-            captured.add(chunk)
-            send_now(cycle, chunk)
-            return True
-
-        while not response.ended:
-            if not downstream.started:
-                await downstream.start(status, headers, body_follows=last_event is None)
-            if last_event is not None and last_event.feed(chunk):
-                await self._relay_after_last_event(chunk, response, recording, downstream)
-                return
-            await downstream.send(chunk, more=True)
-            chunk = await response.pass_on(take)
-            captured.add(chunk)
-        await self._record(recording, downstream)
-        await downstream.send(chunk, more=False)
-
-    async def _relay_after_last_event(
-        self, chunk: bytes, response: UpstreamResponse, recording: Recording, downstream: Downstream
+    async def _serve_plainly(
+        self, request: UpstreamRequest, upstream: Upstream, recording: Recording, downstream: Downstream
     ) -> None:
-        """Clients stop reading at the last event, so the row is committed before it, not at the end.
-
-        What an upstream still sends after it is relayed and not recorded.
-        """
-        await self._record(recording, downstream)
-        while chunk:
-            await downstream.send(chunk, more=True)
+        state = upstream.plain
+        state.in_flight += 1
+        try:
+            response = await upstream.transport.open(request)
             try:
-                chunk = await response.read()
-            except UpstreamError:
-                break  # everything that mattered has arrived
-        await downstream.send(b"", more=False)
+                if response.status >= 429:
+                    state.answered(response.status, perf_counter())
+                own = own_headers(recording.trace_id, recording.id)
+                await self._relay.answer(response, recording, downstream, own)
+                if state.is_suspect:
+                    state.completed(response.status)
+            finally:
+                await response.close()
+        except UpstreamError as error:
+            state.failed(error, perf_counter())
+            raise
+        finally:
+            state.in_flight -= 1
 
-    def _record(self, recording: Recording, downstream: Downstream) -> Awaitable[None]:
-        """Hand the exchange over. From here on the client's going away changes nothing any more."""
-        downstream.unwatch()
-        if downstream.gone and recording.error is None:
-            recording.error = ClientGone("the client went away; the answer was read to its end")
-        return self._commit(recording)
+    async def _serve_by_plan(self, ask: Ask, plan: Plan) -> None:
+        recording, downstream = ask.recording, ask.downstream
+        own = own_headers(recording.trace_id, recording.id)
+        try:
+            if plan.sse_keepalive_s is not None and wants_stream(ask.params):
+                ask.client_headers = plain_text_only(ask.client_headers)
+                opening = self._attempts.open(ask, plan)
+                response = await comments_until(opening, plan.sse_keepalive_s, downstream, own)
+            else:
+                response = await self._attempts.open(ask, plan)
+            try:
+                if downstream.started and not is_stream(response):
+                    await self._end_comments(response, recording, downstream)
+                else:
+                    own += self._told(plan, recording)
+                    await self._relay.answer(response, recording, downstream, own)
+                ask.completed(response.status)
+            finally:
+                await response.close()
+        except UpstreamError as error:
+            ask.broke_off(error, perf_counter())
+            error.headers = self._told(plan, recording)
+            if ask.head.asking is not None:
+                error.status = self._status_of(error)
+            raise
+        finally:
+            ask.let_go()
 
-    def _commit(self, recording: Recording) -> Awaitable[None]:
-        recording.finish(perf_counter())
-        return self._sink(recording)
+    async def _end_comments(
+        self, response: UpstreamResponse, recording: Recording, downstream: Downstream
+    ) -> None:
+        """A client that was promised a stream gets what came instead as an `error` event."""
+        recording.status, recording.response_headers = response.status, response.headers
+        said = await error_text(response)
+        recording.response = payload(said, self._capture_bytes)
+        if response.status < 400:
+            broken = UpstreamBroken(
+                f"upstream {recording.upstream}: the answer is no stream of events, as was asked for; "
+                "remove sse_keepalive_s for it"
+            )
+            recording.error, said = broken, self._error_body(broken)
+        await self._relay.record(recording, downstream)
+        await downstream.send(error_event(said, b""), more=True)
+        await downstream.break_off()
 
     # --- failures ---
 
@@ -287,7 +252,7 @@ class Forwarder:
         if not downstream.gone:
             recording.response, recording.response_buffer = payload(body, self._capture_bytes), None
             recording.response_headers = [(b"content-type", b"application/json")]
-        await self._commit(recording)
+        await self._relay.commit(recording)
         if downstream.gone:
             return
         await downstream.start(error.status, _error_headers(error, body, recording), body_follows=True)
@@ -296,44 +261,18 @@ class Forwarder:
     async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         notice = b""
         captured, headers = recording.response_buffer, recording.response_headers
+        if not recording.status:
+            recording.status = error.status  # only comments have been sent: the answer is this error
+            headers = EVENT_STREAM
         # A text can be added to a stream of events, but not inside a compressed one.
-        is_plain_stream = _is_event_stream(headers) and not _is_encoded(headers)
-        if captured is not None and isinstance(error, UpstreamError) and is_plain_stream:
-            sent = captured.payload()
+        is_plain_stream = is_event_stream(headers) and not is_encoded(headers)
+        if isinstance(error, UpstreamError) and is_plain_stream:
+            sent = captured.payload() if captured is not None else NO_PAYLOAD
             notice = error_event(self._error_body(error), (sent.tail or sent.head)[-4:])
-        await self._commit(recording)
+        await self._relay.commit(recording)
         if notice and not downstream.gone:
             await downstream.send(notice, more=True)
         await downstream.break_off()
-
-
-async def _recorded(start: bytes, rest: AsyncIterator[bytes], buffer: BodyBuffer) -> AsyncIterator[bytes]:
-    """The body in its pieces, each kept for the record as it passes."""
-    buffer.add(start)
-    yield start
-    async for piece in rest:
-        buffer.add(piece)
-        yield piece
-
-
-def _without_key(headers: Headers, scope: Scope) -> Headers:
-    """A key of the gateway stays here, where an upstream's own credential has not replaced it already."""
-    holder = scope.get("gateway.key")
-    if holder is None:
-        return headers
-    sent = dict(scope["headers"])[holder.header]
-    return [field for field in headers if field != (holder.header, sent)]
-
-
-def _is_event_stream(headers: Headers) -> bool:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.lower().startswith(_EVENT_STREAM)
-    return False
-
-
-def _is_encoded(headers: Headers) -> bool:
-    return any(name == b"content-encoding" for name, _ in headers)
 
 
 def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:
@@ -344,4 +283,4 @@ def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> He
         headers.append((b"retry-after", b"1"))
     if isinstance(error, SlowClient):
         headers.append((b"connection", b"close"))
-    return headers + own_headers(recording.trace_id, recording.id)
+    return headers + error.headers + own_headers(recording.trace_id, recording.id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from gateway.records import Headers
 
@@ -24,6 +25,9 @@ _FRAMING = frozenset({b"host", b"content-length", b"expect"})
 
 _OWN = frozenset({TRACE_ID, b"x-metadata", b"x-tags", b"x-capture"})
 _OWN_PREFIX = b"x-portkey-"
+_KEY_HEADERS = frozenset(
+    {b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"x-portkey-api-key"}
+)
 
 NONE_NAMED: frozenset[bytes] = frozenset()
 _KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
@@ -48,11 +52,20 @@ class RequestFilter:
     """What of a client's headers goes to one upstream.
 
     `added` replaces the client's fields of the same name, `removed` are dropped, `forwarded` names those of
-    the gateway's own headers that go upstream after all.
+    the gateway's own headers that go upstream after all. `defaults` are added where the client has none of
+    that name.
     """
 
-    def __init__(self, *, added: Headers, removed: Iterable[bytes], forwarded: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        *,
+        added: Headers,
+        removed: Iterable[bytes],
+        forwarded: Iterable[bytes],
+        defaults: Headers | None = None,
+    ) -> None:
         self._added = added
+        self._defaults = defaults
         named = frozenset(forwarded)
         dropped = HOP_BY_HOP | _FRAMING | (_OWN - named) | frozenset(removed) | {name for name, _ in added}
         self._passes = _Passes(
@@ -65,6 +78,9 @@ class RequestFilter:
         named = named_by_connection(headers)
         if named:
             kept = [field for field in kept if field[0] not in named]
+        if self._defaults:
+            sent = {name for name, _ in kept}
+            kept += [field for field in self._defaults if field[0] not in sent]
         return kept + self._added if self._added else kept
 
 
@@ -94,6 +110,16 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
         kept = [field for field in kept if field[0] != b"content-length"]  # no body for it to measure
     kept += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == REQUEST_ID]
     return kept + own
+
+
+def without_key(scope: Mapping[str, Any]) -> Headers:
+    """A request's headers without the gateway's own key, which goes nowhere."""
+    headers: Headers = scope["headers"]
+    holder = scope.get("gateway.key")
+    if holder is None:
+        return headers
+    key = dict(headers)[holder.header].rpartition(b" ")[2]  # some clients send it in two headers
+    return [field for field in headers if field[0] not in _KEY_HEADERS or key not in field[1]]
 
 
 def own_headers(trace_id: str, request_id: str) -> Headers:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gateway.capture.metadata import parse_metadata
 from gateway.capture.tags import parse_tags
-from gateway.errors import InvalidHeader, InvalidJSON, InvalidPath, MethodNotAllowed
+from gateway.errors import InvalidHeader, InvalidJSON, MethodNotAllowed
 from gateway.ids import check_trace_id, trace_id_from_traceparent
 from gateway.jsonio import loads_lenient
 from gateway.records import Headers
@@ -22,12 +22,18 @@ _READ = frozenset(
         b"transfer-encoding",
     }
 )  # fmt: skip
+ASKING = frozenset(
+    {
+        b"x-portkey-config", b"x-portkey-provider", b"x-portkey-virtual-key", b"x-portkey-custom-host",
+        b"x-portkey-request-timeout", b"x-portkey-cache", b"x-portkey-cache-force-refresh",
+        b"x-portkey-cache-namespace",
+    }
+)  # fmt: skip
+"""Headers with which a request says itself where it goes and whether it may be answered from the cache."""
+
+_LOOKED_AT = _READ | ASKING
 _NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
 _FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_SEPARATOR = rb"(?:/|\\|%2f|%5c)"  # what an upstream may take for one after decoding
-_DOT_SEGMENT = re.compile(
-    rb"(?:^|" + _SEPARATOR + rb")(?:\.|%2e){1,2}(?:;[^/]*)?(?:" + _SEPARATOR + rb"|$)", re.IGNORECASE
-)
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 
 
@@ -42,6 +48,8 @@ class Head(NamedTuple):
     is_encoded: bool
     has_body: bool
     body_bytes: int | None
+    asking: dict[bytes, bytes] | None
+    """The fields of ASKING it has; None where it has none."""
 
 
 class Asked(NamedTuple):
@@ -50,6 +58,8 @@ class Asked(NamedTuple):
     model: str | None = None
     user: str | None = None
     metadata: Any = None
+    params: dict[str, Any] | None = None
+    """All of it."""
 
 
 NOTHING_ASKED = Asked()
@@ -69,7 +79,7 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
     """Raises InvalidTraceId, InvalidMetadata, InvalidHeader, MethodNotAllowed."""
     if method in _NOT_FORWARDED:
         raise MethodNotAllowed(f"{method} is not forwarded; use {', '.join(_FORWARDED)}", allow=_FORWARDED)
-    found = {name: value for name, value in headers if name in _READ}
+    found = {name: value for name, value in headers if name in _LOOKED_AT}
     length = found.get(b"content-length")
     has_body = length is not None or b"transfer-encoding" in found
     encoding = found.get(b"content-encoding")
@@ -83,6 +93,7 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
         is_encoded=encoding is not None and encoding.lower() != b"identity",
         has_body=has_body,
         body_bytes=None if length is None else int(length),
+        asking=None if ASKING.isdisjoint(found) else {name: found[name] for name in ASKING & found.keys()},
     )
 
 
@@ -133,6 +144,7 @@ def read_json(body: bytes, *, required: bool) -> Asked:
         model=model if isinstance(model, str) else None,
         user=user if isinstance(user, str) else None,
         metadata=parsed.get("metadata"),
+        params=parsed,
     )
 
 
@@ -140,21 +152,3 @@ def form_model(start: bytes) -> str | None:
     """The `model` field of a multipart body, if it is in its first bytes."""
     match = _FORM_MODEL.search(start)
     return match[1].decode("utf-8", "replace") if match else None
-
-
-def upstream_target(base_path: bytes, raw_path: bytes, query: bytes) -> bytes:
-    """The request target: `/v1` of the gateway is the upstream's base URL. Raises InvalidPath.
-
-    Dot segments are refused, encoded ones and encoded separators too: with the gateway's own key,
-    `/v1/../admin` would lead out of what was configured.
-    """
-    rest = raw_path[3:]
-    if b"." in rest or b"%2" in rest:
-        _refuse_dot_segments(rest)
-    target = base_path + rest
-    return target + b"?" + query if query else target
-
-
-def _refuse_dot_segments(path: bytes) -> None:
-    if _DOT_SEGMENT.search(path):
-        raise InvalidPath("the path contains a dot segment (/./ or /../); send the path it stands for")

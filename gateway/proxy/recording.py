@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import perf_counter
 
+from starlette.types import Scope
+
 from gateway.capture.body import BodyBuffer
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidTraceId
+from gateway.ids import new_id
+from gateway.proxy.incoming import Head, read_head, select_trace_id
 from gateway.records import Exchange, Payload
 
 
@@ -39,6 +43,39 @@ class Recording(Exchange):
             self.request, self.request_buffer = self.request_buffer.payload(), None
         if self.response_buffer is not None:
             self.response, self.response_buffer = self.response_buffer.payload(), None
+
+
+def begin(scope: Scope, now_ns: int) -> Recording:
+    """The recording of a request that came in at `now_ns` since the epoch."""
+    exchange_id = new_id(now_ns)
+    recording = Recording(
+        exchange_id,
+        exchange_id,  # of the trace, too, until the request has said its own
+        now_ns // 1_000_000,
+        scope["method"],
+        scope["path"],
+        scope["headers"],
+        started_at=perf_counter(),
+    )
+    holder = scope.get("gateway.key")
+    if holder is not None:
+        recording.key_id = holder.key_id
+    return recording
+
+
+def head_of(recording: Recording) -> Head:
+    """What the request's head asks of us, its part of the recording filled in. Raises as `read_head` does."""
+    try:
+        head = read_head(recording.method, recording.path, recording.request_headers)
+    except GatewayError as error:
+        if not isinstance(error, InvalidTraceId):  # a refused request is recorded, too
+            recording.trace_id = select_trace_id(dict(recording.request_headers)) or recording.id
+        raise
+    recording.trace_id = head.trace_id or recording.id
+    recording.metadata = head.metadata
+    recording.tags = head.tags
+    recording.keep_bodies = head.keep_bodies
+    return head
 
 
 def payload(body: bytes, limit: int) -> Payload:

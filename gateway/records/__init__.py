@@ -3,9 +3,11 @@
 The write half and the read half meet here. No behaviour beyond what a shape says about itself.
 """
 
+from gateway.records.cache import KeptAnswer
 from gateway.records.exchange import (
     DEFAULT_KEY_ID,
     NO_PAYLOAD,
+    Attempt,
     BodyRow,
     Exchange,
     ExchangeEntry,
@@ -43,6 +45,7 @@ from gateway.records.feedback import (
     Unset,
     kind_of,
 )
+from gateway.records.health import TargetHealth, UpstreamHealth
 from gateway.records.lists import (
     FeedbackFilter,
     Item,
@@ -67,6 +70,7 @@ __all__ = [
     "SIGNALS",
     "SOURCE_TYPES",
     "UNSET",
+    "Attempt",
     "BodyRow",
     "Exchange",
     "ExchangeEntry",
@@ -80,6 +84,7 @@ __all__ = [
     "Headers",
     "IdempotencyKey",
     "Item",
+    "KeptAnswer",
     "Kind",
     "Log",
     "LogDetail",
@@ -97,10 +102,12 @@ __all__ = [
     "SourceType",
     "SpecialKeys",
     "Target",
+    "TargetHealth",
     "TargetId",
     "TraceDetail",
     "TraceFilter",
     "TraceSummary",
     "Unset",
+    "UpstreamHealth",
     "kind_of",
 ]

@@ -5,7 +5,7 @@ Those made for every request are named tuples, which cost a fifth of a frozen da
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,6 +32,24 @@ class Payload(NamedTuple):
 
 
 NO_PAYLOAD = Payload(b"", b"", 0)
+
+
+class Attempt(NamedTuple):
+    """One try at one target.
+
+    Times are milliseconds: `started_ms` since the exchange began, `latency_ms` until the answer's head came
+    or the try failed. `status` is None where there was no answer; `error_kind` is the code of what failed.
+    `key` says which of the upstream's keys was used, counted from 1; None where there is no choice.
+    """
+
+    target: str
+    upstream: str
+    model: str | None
+    status: int | None
+    error_kind: str | None
+    started_ms: float
+    latency_ms: float
+    key: int | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +86,12 @@ class Exchange:
     response_headers: Headers = field(default_factory=list)
     request: Payload = NO_PAYLOAD
     response: Payload = NO_PAYLOAD
+    attempts: Sequence[Attempt] = ()
+    """In the order they were made; empty where there was one and the exchange itself says all of it."""
+    target: str | None = None
+    """Which target answered, by its label; only where the plan has several."""
+    cache_status: str | None = None
+    """`hit`, `miss`, `refresh` or `shared`; None where the cache was not asked."""
 
 
 Sink = Callable[[Exchange], Awaitable[None]]
@@ -112,6 +136,12 @@ class ExchangeRow(NamedTuple):
     metadata: str | None
     tags: str | None
     queue_ms: float | None
+    target: str | None = None
+    cache_status: str | None = None
+    attempt_count: int | None = None
+    """How many attempts were made; None where there was none, or one that the row itself describes."""
+    attempts: str | None = None
+    """JSON, see `gateway.capture.attempts`."""
 
 
 class BodyRow(NamedTuple):

@@ -76,6 +76,11 @@ class LogFilter(MetadataFilter):
     error_kind: str | None = None
     streamed: bool | None = None
     has_feedback: bool | None = None
+    target: str | None = None
+    """Of those where a plan had several: which one answered."""
+    cache_status: str | None = None
+    retried: bool | None = None
+    """With more than one attempt, or with one at most."""
 
 
 Item = TypeVar("Item")

@@ -7,19 +7,19 @@ So nothing is indexed when an exchange is stored, and every word can be found as
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, literal, select, tuple_
 
-from gateway.records import TraceFilter, TraceSummary
-from gateway.store import traces
+from gateway.records import TraceFilter
+from gateway.store import logs, traces
 from gateway.store.fulltext import Phrase, stands_in, streamed
 from gateway.store.scores import IS_COUNTED
 from gateway.store.search import Condition, Position, look_up, unindexed
-from gateway.store.tables import exchange, exchange_body, exchange_tag, feedback, feedback_target, trace
+from gateway.store.tables import exchange, exchange_tag, feedback, feedback_target, trace
+from gateway.store.trace_rows import TraceRow, rows
 
 
 class Budget:
@@ -41,13 +41,9 @@ class Budget:
         return self.left_ms() <= 0
 
 
-MESSAGE_BYTES = 64 * 1024
-"""Of a request, for what its list shows of it."""
-
 _FIRST_STEP = 50  # bodies may be large
 _LONGEST_STEP = 8_000
 _STEP_MS = 30.0
-_EXCHANGES_LOOKED_AT = 100  # of one trace, for a row of the list
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,6 +59,9 @@ class TraceQuery:
     tag: str | None = None
     upstream: str | None = None
     streamed: bool | None = None
+    target: str | None = None
+    cache_status: str | None = None
+    retried: bool | None = None
     active_since_ms: int | None = None
     active_until_ms: int | None = None
     feedback_since_ms: int | None = None
@@ -71,20 +70,6 @@ class TraceQuery:
     @property
     def is_about_times_of_feedback(self) -> bool:
         return self.feedback_since_ms is not None or self.feedback_until_ms is not None
-
-
-@dataclass(slots=True, frozen=True)
-class TraceRow:
-    """A trace as the list shows it. The mean latency and the statuses are of its first hundred exchanges.
-
-    `path` and `request` are of its first exchange: the beginning of the body, None where it was not kept.
-    """
-
-    summary: TraceSummary
-    latency_ms: float | None
-    statuses: tuple[int, ...]
-    path: str | None
-    request: bytes | None
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,53 +110,6 @@ def find(
     return _Walk(connection, key_id, wanted, conditions, budget).run(position, limit)
 
 
-def rows(connection: Connection, key_id: str, found: Sequence[Row[Any]]) -> tuple[TraceRow, ...]:
-    """`found`, rows of `trace`, with what a list shows of their exchanges."""
-    summaries = traces.summaries(connection, key_id, found)
-    exchanges = _exchanges(connection, key_id, summaries)
-    requests = _requests(connection, [each[0].seq for each in exchanges.values()])
-    return tuple(_row(summary, exchanges.get(summary.trace_id, ()), requests) for summary in summaries)
-
-
-def _row(summary: TraceSummary, exchanges: Sequence[Row[Any]], requests: Mapping[int, bytes]) -> TraceRow:
-    if not exchanges:
-        return TraceRow(summary, None, (), None, None)
-    mean_ms = sum(each.latency_ms for each in exchanges) / len(exchanges)
-    statuses = tuple(sorted({each.status for each in exchanges}))
-    return TraceRow(summary, mean_ms, statuses, exchanges[0].path, requests.get(exchanges[0].seq))
-
-
-def _exchanges(
-    connection: Connection, key_id: str, summaries: Iterable[TraceSummary]
-) -> dict[str, list[Row[Any]]]:
-    """Of each trace its first exchanges, oldest first."""
-    columns = ("trace_id", "started_at_ms", "seq", "path", "latency_ms", "status")
-    query = select(*(exchange.c[name] for name in columns)).where(exchange.c.key_id == key_id)
-    short = [each.trace_id for each in summaries if 0 < each.exchange_count <= _EXCHANGES_LOOKED_AT]
-    long = [each.trace_id for each in summaries if each.exchange_count > _EXCHANGES_LOOKED_AT]
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
-    # Sorted here: asked for an order, the database would walk its index by time from end to end.
-    for row in sorted(connection.execute(query.where(exchange.c.trace_id.in_(short))), key=_place_in_time):
-        found[row.trace_id].append(row)
-    for trace_id in long:
-        some = query.where(exchange.c.trace_id == trace_id)
-        some = some.order_by(exchange.c.started_at_ms, exchange.c.seq).limit(_EXCHANGES_LOOKED_AT)
-        found[trace_id] = list(connection.execute(some))
-    return found
-
-
-def _place_in_time(row: Row[Any]) -> tuple[int, int]:
-    return row.started_at_ms, row.seq
-
-
-def _requests(connection: Connection, seqs: Collection[int]) -> dict[int, bytes]:
-    head = exchange_body.c.request_head
-    query = select(exchange_body.c.exchange_seq, func.substr(head, 1, MESSAGE_BYTES).label("head")).where(
-        exchange_body.c.exchange_seq.in_(list(seqs)), exchange_body.c.request_encoding.is_(None)
-    )
-    return {row.exchange_seq: row.head for row in connection.execute(query) if row.head is not None}
-
-
 def _conditions(key_id: str, wanted: TraceQuery) -> list[Condition]:
     plain = replace(wanted.filter, metadata=())
     if wanted.is_about_times_of_feedback:
@@ -193,11 +131,25 @@ def _conditions(key_id: str, wanted: TraceQuery) -> list[Condition]:
         conditions.append(
             Condition(of_trace.where(exchange.c.streamed == wanted.streamed).correlate(trace).exists())
         )
+    for name in ("target", "cache_status"):
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(_with(key_id, unindexed(exchange.c[name]) == value, exchange.c[name] == value))
+    if wanted.retried is not None:
+        found = _with(key_id, unindexed(exchange.c.attempt_count) > 1, logs.RETRIED)
+        conditions.append(found if wanted.retried else Condition(~found.holds))
     if wanted.active_since_ms is not None or wanted.active_until_ms is not None:
         conditions.append(_active(key_id, wanted))
     if wanted.is_about_times_of_feedback:
         conditions.append(_given(key_id, wanted))
     return conditions
+
+
+def _with(key_id: str, holds: ColumnElement[bool], indexed: ColumnElement[bool]) -> Condition:
+    """With an exchange that fulfils this. `indexed` says the same in the form that an index serves."""
+    of_trace = select(literal(1)).where(exchange.c.key_id == key_id, exchange.c.trace_id == trace.c.trace_id)
+    ids = select(exchange.c.trace_id).where(exchange.c.key_id == key_id, indexed)
+    return Condition(of_trace.where(holds).correlate(trace).exists(), ids)
 
 
 def _active(key_id: str, wanted: TraceQuery) -> Condition:

@@ -13,8 +13,8 @@ from typing import Any, cast
 from sqlalchemy import Connection, Select, Table, delete, func, insert, literal, select
 
 from gateway.store.exchange_hours import latency_of, latency_text
+from gateway.store.hour_tables import exchange_hour, feedback_hour
 from gateway.store.hours import ALL_DIMENSIONS, DAY, Stale, is_current
-from gateway.store.tables import exchange_hour, feedback_hour
 
 PORTION = 1_000
 """Rows, written in about 5 ms."""

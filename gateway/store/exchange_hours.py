@@ -17,17 +17,11 @@ from sqlalchemy.dialects.sqlite import insert
 
 from gateway.jsonio import dumps_text, loads
 from gateway.records.insights import HOUR_MS, RequestFigures, latency_bucket
+from gateway.store.hour_tables import exchange_hour, exchange_hour_progress
 from gateway.store.hours import ALL_DIMENSIONS, NO_GROUP, SAID, day_of, hour_of_feedback, mark
 from gateway.store.logs import FAILED
 from gateway.store.search import unindexed
-from gateway.store.tables import (
-    exchange,
-    exchange_hour,
-    exchange_hour_progress,
-    feedback,
-    feedback_target,
-    trace,
-)
+from gateway.store.tables import exchange, feedback, feedback_target, trace
 
 _PROGRESS_ID = 1
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, or_, select
 
 from gateway.records.insights import DIMENSIONS, HOUR_MS, Dimension, FeedbackFigures
+from gateway.store.hour_tables import feedback_hour
 from gateway.store.hours import (
     ALL_DIMENSIONS,
     EVERYTHING,
@@ -28,13 +29,7 @@ from gateway.store.hours import (
 )
 from gateway.store.scores import IS_COUNTED
 from gateway.store.search import SPECIAL_COLUMNS, portions, unindexed
-from gateway.store.tables import (
-    exchange,
-    feedback,
-    feedback_hour,
-    feedback_target,
-    trace,
-)
+from gateway.store.tables import exchange, feedback, feedback_target, trace
 
 _OWN: tuple[Dimension, ...] = tuple(name for name in DIMENSIONS if name in SPECIAL_COLUMNS)
 """What feedback can name itself."""

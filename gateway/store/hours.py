@@ -23,14 +23,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal,
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from gateway.records.insights import DIMENSIONS, HOUR_MS
-from gateway.store.tables import (
-    exchange,
-    exchange_hour,
-    exchange_hour_progress,
-    feedback,
-    feedback_hour,
-    stale_hour,
-)
+from gateway.store.hour_tables import exchange_hour, exchange_hour_progress, feedback_hour, stale_hour
+from gateway.store.tables import exchange, feedback
 
 DAY = 24
 """The width of a day, in hours; a day has the number of its first hour (UTC)."""

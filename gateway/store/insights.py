@@ -26,8 +26,8 @@ from gateway.records.insights import (
 )
 from gateway.store import exchange_hours, feedback_hours
 from gateway.store.exchange_hours import latency_of
+from gateway.store.hour_tables import exchange_hour, feedback_hour
 from gateway.store.hours import DAY, EVERYTHING, NO_GROUP, NOT_A_SCORE, day_of, stale_of
-from gateway.store.tables import exchange_hour, feedback_hour
 
 MAX_TAIL = 3_000
 """Exchanges that are counted while somebody waits: about 40 ms."""

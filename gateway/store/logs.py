@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, literal, or_, select
+from sqlalchemy import Connection, Select, and_, func, literal, or_, select
 
 from gateway.errors import NotFound
 from gateway.records import BodyRow, ExchangeRow, Log, LogDetail, LogFilter, Page
@@ -35,6 +35,10 @@ LISTING = Listing(
 FAILED = or_(exchange.c.status >= literal(400, literal_execute=True), exchange.c.error_kind.is_not(None))
 """What `trace.error_count` counts. Written without parameters, so that a partial index can serve it."""
 
+RETRIED = exchange.c.attempt_count > literal(1, literal_execute=True)
+"""Likewise without parameters."""
+
+_INDEXED = {**SPECIAL_COLUMNS, "target": "target", "cache_status": "cache_status"}
 _COLUMNS = [exchange.c[name] for name in ExchangeRow._fields]
 
 
@@ -103,10 +107,10 @@ def conditions(key_id: str, wanted: LogFilter) -> list[Condition]:
     found = []
     if wanted.trace_id is not None:
         found.append(Condition(exchange.c.trace_id == wanted.trace_id))
-    for name, column in SPECIAL_COLUMNS.items():
+    for name, column in _INDEXED.items():
         value = getattr(wanted, name)
         if value is not None:
-            found.append(_special(key_id, column, value))
+            found.append(_indexed(key_id, column, value))
     for name, value in wanted.metadata:
         found.append(Condition(carries(exchange.c.metadata, name, value)))
     for name in ("upstream", "error_kind", "status"):
@@ -115,18 +119,31 @@ def conditions(key_id: str, wanted: LogFilter) -> list[Condition]:
             found.append(Condition(exchange.c[name] == value))
     if wanted.model is not None:
         found.append(_model(key_id, wanted.model))
+    found += _course(key_id, wanted)
+    if wanted.has_feedback is not None:
+        found.append(_feedback(key_id, has_feedback=wanted.has_feedback))
+    return found
+
+
+def _course(key_id: str, wanted: LogFilter) -> list[Condition]:
+    """What is asked of how exchanges went."""
+    found = []
     if wanted.streamed is not None:
         found.append(Condition(exchange.c.streamed == wanted.streamed))
     if wanted.failed or wanted.error_kind is not None or (wanted.status or 0) >= 400:
         found.append(Condition(FAILED))
     elif wanted.failed is False:
         found.append(Condition(~FAILED))
-    if wanted.has_feedback is not None:
-        found.append(_feedback(key_id, has_feedback=wanted.has_feedback))
+    attempt_count = unindexed(exchange.c.attempt_count)
+    if wanted.retried:
+        ids = select(exchange.c.seq).where(exchange.c.key_id == key_id, RETRIED)
+        found.append(Condition(attempt_count > 1, ids))
+    elif wanted.retried is False:
+        found.append(Condition(func.coalesce(attempt_count, 1) <= 1))
     return found
 
 
-def _special(key_id: str, column: str, value: str) -> Condition:
+def _indexed(key_id: str, column: str, value: str) -> Condition:
     other = exchange.alias()
     ids = select(other.c.seq).where(other.c.key_id == key_id, other.c[column] == value)
     return Condition(unindexed(exchange.c[column]) == value, ids)

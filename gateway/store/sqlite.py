@@ -113,7 +113,11 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
 class SqliteDatabase:
     """The embedded store; see `gateway.store.base.Database` for the contract."""
 
-    def __init__(self, writer: Session, readers: list[Session], settings: schema.Store) -> None:
+    def __init__(
+        self, location: str, writer: Session, readers: list[Session], settings: schema.Store
+    ) -> None:
+        self._location = location
+        self._settings = settings
         self.writer = writer
         self._readers = readers
         self._idle: asyncio.LifoQueue[Session] = asyncio.LifoQueue()
@@ -135,7 +139,14 @@ class SqliteDatabase:
             for session in sessions:
                 await session.close()
             raise StoreUnavailable(f"store.url: cannot open {settings.url}: {_reason(error)}") from error
-        return cls(sessions[0], sessions[1:], settings)
+        return cls(location, sessions[0], sessions[1:], settings)
+
+    async def another_session(self) -> Session:
+        """A connection of the caller's own, who closes it. Raises StoreUnavailable."""
+        try:
+            return await Session.open(self._location, self._settings)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         def transaction(connection: Connection) -> T:

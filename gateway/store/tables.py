@@ -1,4 +1,4 @@
-"""The schema: every table and index, in SQLAlchemy Core. No queries here.
+"""The schema: every table and index but those of `hour_tables`, in SQLAlchemy Core. No queries here.
 
 Times are integers, milliseconds since the epoch. JSON is kept as text. `seq` numbers grow in commit order.
 """
@@ -64,6 +64,10 @@ exchange = Table(
     Column("metadata", Text),
     Column("tags", Text),
     Column("queue_ms", Float),
+    Column("target", Text),  # the one that answered, by its label; only where a plan has several
+    Column("cache_status", Text),
+    Column("attempt_count", Integer),  # NULL: none, or one that the row itself describes
+    Column("attempts", Text),  # JSON, see `gateway.capture.attempts`
 )
 
 exchange_tag = Table(
@@ -243,6 +247,28 @@ secret = Table(
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
+cached_answer = Table(
+    "cached_answer",
+    metadata,
+    Column("seq", Seq, primary_key=True),
+    Column("key", LargeBinary, nullable=False, unique=True),  # a SHA-256, see `gateway.routing.cachekey`
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("used_at_ms", BigInteger, nullable=False),  # to the nearest ten minutes or so
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_cached_answer_expires_at_ms", "expires_at_ms", "size_bytes"),
+    Index("ix_cached_answer_used_at_ms", "used_at_ms", "seq", "size_bytes"),
+)
+
+cached_answer_total = Table(
+    "cached_answer_total",
+    metadata,
+    Column("id", Seq, primary_key=True, autoincrement=False),  # always 1
+    Column("size_bytes", BigInteger, nullable=False),  # of all rows in `cached_answer`
+)
+
 # Lists are walked from their newest row; an index ends with the columns of the list's order.
 Index("ix_exchange_started_at", exchange.c.key_id, exchange.c.started_at_ms, exchange.c.seq)
 Index("ix_exchange_trace", exchange.c.key_id, exchange.c.trace_id, exchange.c.started_at_ms, exchange.c.seq)
@@ -333,6 +359,21 @@ _partial_index(
     feedback.c.task_id,
     where=feedback.c.retracted_at_ms.is_not(None),
 )
+_partial_index(
+    "ix_exchange_retried",
+    exchange.c.key_id,
+    exchange.c.attempt_count,
+    exchange.c.trace_id,
+    where=exchange.c.attempt_count > 1,
+)
+for _name in ("target", "cache_status"):
+    _partial_index(
+        f"ix_exchange_{_name}",
+        exchange.c.key_id,
+        exchange.c[_name],
+        exchange.c.trace_id,
+        where=exchange.c[_name].is_not(None),
+    )
 for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment"):
     # With the trace id, so that a trace is found and checked without a look at the row.
     _partial_index(
@@ -345,67 +386,3 @@ for _name in ("meta_user", "meta_organisation", "meta_prompt", "meta_environment
     _partial_index(
         f"ix_feedback_{_name}", feedback.c.key_id, feedback.c[_name], where=feedback.c[_name].is_not(None)
     )
-
-# Figures of whole hours since the epoch, made of the rows above after the fact; see `gateway.store.hours`.
-
-exchange_hour = Table(
-    "exchange_hour",
-    metadata,
-    Column("key_id", Text, nullable=False),
-    Column("dimension", Text, nullable=False),  # what the group is one of; empty: all exchanges
-    Column("width", Integer, nullable=False),  # how many hours this is of: 1, or 24 for a day
-    Column("hour", Integer, nullable=False),
-    Column("grp", Text, nullable=False),  # empty: those that have none
-    Column("requests", Integer, nullable=False),
-    Column("errors", Integer, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
-    Column("completion_tokens", BigInteger, nullable=False),
-    Column("priced", Integer, nullable=False),  # how many requests have a cost
-    Column("cost_usd", Float, nullable=False),
-    Column("latency", Text, nullable=False),  # JSON: the first bucket, then its count and the next ones
-    PrimaryKeyConstraint("key_id", "dimension", "width", "hour", "grp"),
-    sqlite_with_rowid=False,
-)
-
-# Of each day, the groups with most requests first: of many, those worth adding up.
-Index(
-    "ix_exchange_hour_busiest",
-    exchange_hour.c.key_id,
-    exchange_hour.c.dimension,
-    exchange_hour.c.hour,
-    exchange_hour.c.requests,
-    sqlite_where=exchange_hour.c.width == 24,
-)
-
-exchange_hour_progress = Table(
-    "exchange_hour_progress",
-    metadata,
-    Column("id", Seq, primary_key=True, autoincrement=False),  # always 1
-    Column("counted_seq", Seq, nullable=False),  # exchanges up to here are in `exchange_hour`
-)
-
-feedback_hour = Table(
-    "feedback_hour",
-    metadata,
-    Column("key_id", Text, nullable=False),
-    Column("dimension", Text, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("hour", Integer, nullable=False),
-    Column("grp", Text, nullable=False),
-    Column("value", Integer, nullable=False),  # of a score, or `gateway.store.hours.NOT_A_SCORE`
-    Column("count", Integer, nullable=False),
-    Column("weight", Float, nullable=False),  # added up
-    PrimaryKeyConstraint("key_id", "dimension", "width", "hour", "grp", "value"),
-    sqlite_with_rowid=False,
-)
-
-stale_hour = Table(
-    "stale_hour",
-    metadata,
-    Column("what", Text, nullable=False),
-    Column("key_id", Text, nullable=False),
-    Column("hour", Integer, nullable=False),
-    Column("version", Integer, nullable=False),  # how often it was marked
-    PrimaryKeyConstraint("what", "key_id", "hour"),
-    sqlite_with_rowid=False,
-)

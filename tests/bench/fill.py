@@ -31,10 +31,16 @@ CREATE TEMP VIEW v AS SELECT i, printf('trace-%08d', i) AS trace_id, {start_ms} 
 _EXCHANGES = """
 INSERT INTO exchange (seq, id, key_id, trace_id, started_at_ms, latency_ms, method, path, upstream,
     requested_model, answering_model, streamed, status, prompt_tokens, completion_tokens, cost_usd,
-    request_bytes, response_bytes, meta_user, meta_prompt, meta_environment, metadata)
+    request_bytes, response_bytes, meta_user, meta_prompt, meta_environment, metadata, target, cache_status,
+    attempt_count, attempts)
   SELECT i, printf('018bcfe5-6800-7000-8000-%012d', i), 'default', trace_id, at, 20.0 + i * 7919 % 4000,
     'POST', '/v1/chat/completions', 'fake', model, model, 0, status, 20, 40, 0.0001, 190, 530,
-    'user-' || (i % 5000), 'prompt-' || (i % 30), 'production', '{{"_user":"x"}}' FROM v;
+    'user-' || (i % 5000), 'prompt-' || (i % 30), 'production', '{{"_user":"x"}}',
+    CASE WHEN i % 20000 = 1 THEN 'spare' END, CASE WHEN i % 10 = 1 THEN 'hit' END,
+    CASE WHEN i % 1000 = 1 THEN 2 END,
+    CASE WHEN i % 1000 = 1 THEN '[{{"target":"first","upstream":"fake","started_ms":1,"latency_ms":2}},'
+      || '{{"target":"spare","upstream":"fake","status":200,"started_ms":4,"latency_ms":9}}]' END
+    FROM v;
 INSERT INTO trace (seq, key_id, trace_id, first_at_ms, last_at_ms, exchange_count, error_count, prompt_tokens,
     completion_tokens, cost_usd, feedback_count, weighted_mean)
   SELECT i, 'default', trace_id, at, at + 250, 1, status >= 400, 20, 40, 0.0001,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,6 +15,8 @@ import httpx
 import pytest
 
 from gateway.cli import demo_traffic
+from gateway.records import BodyRow, ExchangeEntry, ExchangeRow
+from gateway.store.exchanges import insert_batch
 from tests.harness import Process, run_gateway
 
 if TYPE_CHECKING:
@@ -66,6 +70,13 @@ class Demo:
 
     url: str
     http: httpx.Client
+    database: Path | None = None
+
+    def store(self, row: ExchangeRow, bodies: BodyRow) -> None:
+        """An exchange as the gateway's writer puts it in, for what no application brings about."""
+        assert self.database is not None
+        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=20)) as connection:
+            insert_batch(connection, [ExchangeEntry(row, bodies)], lambda *_: None)
 
     def ask(self, trace: str, question: str, **more: Any) -> str:
         """A request as the application sends it; the id of its exchange."""
@@ -99,7 +110,7 @@ def demo(browser: Browser, fake_openai: Process) -> Iterator[Demo]:
             demo_traffic.send(http, call)
         for opinion in demo_traffic.OPINIONS:
             demo_traffic.give(http, opinion)
-        yield Demo(gateway.url, http)
+        yield Demo(gateway.url, http, gateway.database)
 
 
 @dataclass

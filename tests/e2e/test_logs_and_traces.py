@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import pytest
 
 from tests.e2e.conftest import Demo, Window
 from tests.harness import Process, run_gateway
+from tests.own_api import exchange_row
+from tests.own_dashboard import asking
+from tests.test_attempts import REFUSED, THREE, columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +64,40 @@ def test_the_demo_from_the_list_to_a_comparison(open_window: Open) -> None:
     page.get_by_role("button", name="Compare").click()
     page.wait_for_url("**/ui/diff?**")
     assert page.get_by_role("heading", name="What differs").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_attempts_of_an_answer_are_listed_drawn_and_fit_a_phone(
+    open_window: Open, demo: Demo, trace: str, scheme: str
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    many = tuple(REFUSED._replace(started_ms=number * 1.2, latency_ms=1.0) for number in range(130))
+    for number, made in enumerate((THREE, many)):
+        row_of = exchange_row(trace, now_ms + number, **columns(made))
+        demo.store(row_of, asking("which way?", "the long one"))
+    hit = exchange_row(trace, now_ms + 9, cache_status="hit", cost_usd=0.0, upstream=None)
+    demo.store(hit, asking("once more?", "the same"))
+
+    window = open_window("/ui/logs?retried=true&target=spare", color_scheme=scheme)
+    page = window.page
+    assert "fallback to spare" in row(window, trace).inner_text()
+    assert "cached" in row(window, trace).inner_text()
+    window.check_accessibility()
+    row(window, trace).get_by_role("link").click()
+    page.wait_for_url(f"**/ui/trace?id={trace}")
+    table = page.get_by_role("table", name="Attempts of request 1, in order")
+    assert table.get_by_role("row").count() == 4
+    assert "answered" in table.get_by_role("row").last.inner_text()
+    assert page.get_by_text("30 more, not kept").is_visible()
+    widths = {(bar.bounding_box() or {})["width"] for bar in table.locator("svg").all()}
+    assert len(widths) == 1
+    assert min(widths) > 60
+    window.check_accessibility()
+
+    phone = open_window(
+        f"/ui/trace?id={trace}", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_feedback_is_given_changed_and_retracted_and_seen_live_in_a_second_window(

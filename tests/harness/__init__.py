@@ -5,16 +5,20 @@ Nothing here imports the gateway: what a test sees is what a client, an upstream
 """
 
 from tests.harness.downstream import Answer, RawClient
+from tests.harness.memory import PeakMemory, resident_mib
 from tests.harness.process import Process, RunningGateway, free_port, run_gateway, run_module
 from tests.harness.rows import Rows
 from tests.harness.traffic import Traffic
-from tests.harness.upstream import CLOSE, RESET, SILENCE, Received, WireUpstream
+from tests.harness.upstream import CLOSE, HALF_CLOSE, RESET, SILENCE, Again, Received, WireUpstream
 
 __all__ = [
     "CLOSE",
+    "HALF_CLOSE",
     "RESET",
     "SILENCE",
+    "Again",
     "Answer",
+    "PeakMemory",
     "Process",
     "RawClient",
     "Received",
@@ -23,6 +27,7 @@ __all__ = [
     "Traffic",
     "WireUpstream",
     "free_port",
+    "resident_mib",
     "run_gateway",
     "run_module",
 ]

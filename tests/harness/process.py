@@ -152,16 +152,20 @@ def run_gateway(
     environment: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
     wait: bool = True,
+    module: str = "gateway",
 ) -> Iterator[RunningGateway]:
     """A gateway that answers `/readyz`, until the block ends; then SIGTERM, exit code 0 and no traceback.
 
     `config` is laid over a configuration with a free port and a fresh SQLite file in `directory`; `upstream`
     is short for one upstream with that base URL. `prefix` goes before the command, e.g. `taskset -c 0`.
+    `module` is run instead of `gateway` itself.
     A gateway that the block itself stopped or killed is only looked at for tracebacks.
     """
     with tempfile.TemporaryDirectory(prefix="gateway-test-") as fallback:
         place = directory or Path(fallback)
-        gateway = _start(place, _settings(config or {}, upstream, place), arguments, environment, prefix)
+        gateway = _start(
+            place, _settings(config or {}, upstream, place), arguments, environment, prefix, module
+        )
         try:
             yield gateway.wait_until("/readyz") if wait else gateway
             stopped_by_the_test = gateway.popen.poll() is not None
@@ -189,11 +193,12 @@ def _start(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None,
     prefix: Sequence[str],
+    module: str,
 ) -> RunningGateway:
     config_path = place / "gateway.yaml"
     config_path.write_text(yaml.safe_dump(settings))
     log_path = place / "gateway.log"
-    command = [*prefix, sys.executable, "-m", "gateway", "serve", "--config", str(config_path), *arguments]
+    command = [*prefix, sys.executable, "-m", module, "serve", "--config", str(config_path), *arguments]
     url = str(settings["store"]["url"])
     return RunningGateway(
         url=f"http://127.0.0.1:{settings['server']['port']}",

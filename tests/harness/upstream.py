@@ -22,15 +22,26 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 
-Ending = Literal["close", "reset", "silence"]
+Ending = Literal["close", "half-close", "reset", "silence"]
 CLOSE: Final = "close"
+HALF_CLOSE: Final = "half-close"
 RESET: Final = "reset"
 SILENCE: Final = "silence"
 
-Step = bytes | float | threading.Event | Ending
+
+@dataclass(frozen=True)
+class Again:
+    """The same bytes `times` over, each time when the caller has taken most of what was before."""
+
+    data: bytes
+    times: int
+
+
+Step = bytes | Again | float | threading.Event | Ending
 """Bytes are sent in one write, a number is a pause in seconds, an Event is waited for.
 
 CLOSE ends the connection with a FIN, RESET with an RST; SILENCE keeps it open and says nothing more.
+HALF_CLOSE sends the FIN and goes on reading.
 """
 
 Stage = Literal["accept", "head", "body"]
@@ -129,6 +140,11 @@ class WireUpstream:
     @property
     def base_url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}/v1"
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections callers have open to us, as far as we were told."""
+        return len(self._open)
 
     def answers(self, *steps: Step, at: Stage = "body") -> None:
         """Play `steps` to the next request that has no script yet.
@@ -281,6 +297,8 @@ class _Connection(asyncio.Protocol):
         for step in steps:
             if isinstance(step, bytes):
                 self.transport.write(step)
+            elif isinstance(step, Again):
+                await self._repeat(step)
             elif isinstance(step, (int, float)):
                 await asyncio.sleep(step)
             elif isinstance(step, threading.Event):
@@ -288,12 +306,23 @@ class _Connection(asyncio.Protocol):
             else:
                 await self._end(step)
 
+    async def _repeat(self, step: Again) -> None:
+        for _ in range(step.times):
+            self.transport.write(step.data)
+            while self.transport.get_write_buffer_size() > MIB:
+                await asyncio.sleep(0.001)
+
     async def _happens(self, event: threading.Event) -> None:
         while not event.is_set():
             await asyncio.sleep(0.002)
 
     async def _end(self, ending: Ending) -> None:
+        if self.request is None:
+            self.transport.resume_reading()  # else the caller's going away would not be noticed
         if ending == SILENCE:
+            await asyncio.Event().wait()
+        if ending == HALF_CLOSE:
+            self.transport.write_eof()
             await asyncio.Event().wait()
         if ending == RESET:
             sock = self.transport.get_extra_info("socket")

@@ -5,27 +5,80 @@ Both implementations, `native` and `httpx`, pass the same tests at the wire. Err
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import NamedTuple, Protocol
 
+from gateway.config import schema
+from gateway.errors import UpstreamTimeout
 from gateway.records import Headers
+
+
+class Limits(NamedTuple):
+    """The time limits of one attempt, in seconds.
+
+    `deadline_s` is what is left of the whole request's limit. `where` is the part of the configuration that
+    has the limits, for messages, e.g. `upstreams.openai`.
+    """
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    total_s: float
+    where: str
+    deadline_s: float = float("inf")
+
+    @property
+    def end_s(self) -> float:
+        """How long everything may take together."""
+        return min(self.total_s, self.deadline_s)
+
+    def passed(self, limit: str, name: str) -> UpstreamTimeout:
+        """The error for upstream `name` passing `limit`: connect, first_byte, idle, or total."""
+        if limit == "total" and self.deadline_s < self.total_s:
+            return UpstreamTimeout(
+                f"upstream {name}: no end of the answer before the request's deadline (deadline_s of its "
+                "plan, or the limit that the request itself set)",
+                limit="deadline",
+            )
+        what = {
+            "connect": "no connection",
+            "first_byte": "no answer",
+            "idle": "no further byte of the answer",
+            "total": "no end of the answer",
+        }[limit]
+        seconds: float = getattr(self, f"{limit}_s")
+        return UpstreamTimeout(
+            f"upstream {name}: {what} within {seconds:g} s ({self.where}.{limit}_timeout_s)", limit=limit
+        )
+
+
+def limits_of(name: str, settings: schema.Upstream) -> Limits:
+    """What the settings of the upstream `name` say."""
+    return Limits(
+        settings.connect_timeout_s,
+        settings.first_byte_timeout_s,
+        settings.idle_timeout_s,
+        settings.total_timeout_s,
+        where=f"upstreams.{name}",
+    )
 
 
 class UpstreamRequest(NamedTuple):
     """What goes upstream. `target` is the path and query as they stand on the request line.
 
     `headers` are without host, content-length and transfer-encoding: the transport writes those. A `body` of
-    bytes can be sent again, an iterator only once; `body_bytes` is its length where known, None sends it
+    bytes can be sent again, an iterable only once; `body_bytes` is its length where known, None sends it
     chunked. A body of None sends neither body nor length. `on_sent` is called when the first byte goes out:
-    what was before that, a request spent waiting.
+    what was before that, a request spent waiting. `limits` are the upstream's own unless given.
     """
 
     method: str
     target: bytes
     headers: Headers
-    body: bytes | AsyncIterator[bytes] | None
+    body: bytes | AsyncIterable[bytes] | None
     body_bytes: int | None = None
     on_sent: Callable[[], None] | None = None
+    limits: Limits | None = None
 
     @property
     def can_be_sent_again(self) -> bool:

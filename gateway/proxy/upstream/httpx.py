@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,8 +16,7 @@ import httpx
 
 from gateway.config import schema
 from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
-from gateway.proxy.upstream.base import Take, UpstreamRequest
-from gateway.proxy.upstream.native import timed_out
+from gateway.proxy.upstream.base import Limits, Take, UpstreamRequest, limits_of
 from gateway.proxy.upstream.pool import tls_context
 from gateway.records import Headers
 
@@ -35,27 +34,28 @@ class HttpxTransport:
     ) -> None:
         self._name = name
         self._settings = settings
+        self._limits = limits_of(name, settings)
         self._url = httpx.URL(settings.base_url)
         self._transport = make() if make else _default_transport(settings)
 
     async def open(self, request: UpstreamRequest) -> HttpxResponse:
-        total_deadline = asyncio.get_running_loop().time() + self._settings.total_timeout_s
+        limits = request.limits or self._limits
+        total_deadline = asyncio.get_running_loop().time() + limits.end_s
         attempt = _Attempt(request.on_sent)
         try:
-            return await self._send(request, attempt, total_deadline)
+            return await self._send(request, attempt, limits, total_deadline)
         except UpstreamBroken:
             if not (request.can_be_sent_again and attempt.found_a_dead_connection):
                 raise
-        return await self._send(request, _Attempt(request.on_sent), total_deadline)
+        return await self._send(request, _Attempt(request.on_sent), limits, total_deadline)
 
     async def _send(
-        self, request: UpstreamRequest, attempt: _Attempt, total_deadline: float
+        self, request: UpstreamRequest, attempt: _Attempt, limits: Limits, total_deadline: float
     ) -> HttpxResponse:
-        settings = self._settings
         timeouts = {
-            "connect": settings.connect_timeout_s,
-            "pool": settings.connect_timeout_s,
-            "write": settings.idle_timeout_s,
+            "connect": limits.connect_s,
+            "pool": limits.connect_s,
+            "write": limits.idle_s,
             "read": None,  # first byte, idle and total are ours: httpx has one limit for all three
         }
         outgoing = httpx.Request(
@@ -66,20 +66,53 @@ class HttpxTransport:
             extensions={"timeout": timeouts, "trace": attempt.trace, **self._verbatim(request)},
         )
         sent = asyncio.get_running_loop().time()
-        first_byte_deadline = sent + settings.connect_timeout_s + settings.first_byte_timeout_s
+        first_byte_deadline = sent + limits.connect_s + limits.first_byte_s
         if request.body is not None and not isinstance(request.body, bytes):
             first_byte_deadline = total_deadline  # the client's own limits govern how long an upload may take
         _ATTEMPT.set(attempt)
         try:
             async with asyncio.timeout_at(min(first_byte_deadline, total_deadline)):
-                response = await self._transport.handle_async_request(outgoing)
+                response = await self._hand_over(outgoing)
         except TimeoutError as error:
             limit = "first_byte" if first_byte_deadline < total_deadline else "total"
-            raise timed_out(self._name, limit, getattr(settings, f"{limit}_timeout_s")) from error
+            raise limits.passed(limit, self._name) from error
         except httpx.TransportError as error:
-            raise self._translate(error) from error
+            raise self._translate(error, limits) from error
         response.request = outgoing
-        return HttpxResponse(self._name, settings, response, total_deadline)
+        if response.status_code > 599:
+            await response.aclose()
+            raise UpstreamBroken(
+                f"upstream {self._name}: the answer is of status {response.status_code}, which HTTP does not "
+                "have"
+            )
+        return HttpxResponse(self._name, limits, response, total_deadline)
+
+    async def _hand_over(self, outgoing: httpx.Request) -> httpx.Response:
+        try:
+            return await self._transport.handle_async_request(outgoing)
+        except (AttributeError, OSError) as error:
+            # anyio asks the socket of a new connection for its address; one that was reset in that moment
+            # has no socket any more, or no address.
+            await self._reclaim()
+            raise httpx.ConnectError(f"the connection ended as soon as it was made ({error})") from error
+        except BaseException:
+            await self._reclaim()
+            raise
+
+    async def _reclaim(self) -> None:
+        """Free the places in httpcore's pool that are taken by connections without a request.
+
+        A request that is cancelled before its new connection is made leaves that behind for good, until no
+        place is left: https://github.com/encode/httpcore/issues/1093
+        """
+        pool: Any = getattr(self._transport, "_pool", None)
+        if not isinstance(self._transport, httpx.AsyncHTTPTransport) or pool is None:
+            return
+        held = [request.connection for request in pool._requests]
+        lost = [it for it in pool._connections if not (it in held or it.is_idle() or it.is_closed())]
+        pool._connections = [it for it in pool._connections if it not in lost]
+        if lost:
+            await pool._close_connections([*lost, *pool._assign_requests_to_connections()])
 
     def _verbatim(self, request: UpstreamRequest) -> dict[str, bytes]:
         """httpx quotes the target anew; httpcore takes it as it is from this extension.
@@ -88,18 +121,18 @@ class HttpxTransport:
         """
         return {} if self._settings.proxy else {"target": request.target}
 
-    def _translate(self, error: httpx.TransportError) -> UpstreamError:
+    def _translate(self, error: httpx.TransportError, limits: Limits) -> UpstreamError:
         reason = str(error) or type(error).__name__
         match error:
             case httpx.ConnectTimeout():
-                return timed_out(self._name, "connect", self._settings.connect_timeout_s)
+                return limits.passed("connect", self._name)
             case httpx.PoolTimeout():
                 return UpstreamBusy(
                     f"upstream {self._name}: all {self._settings.max_connections} connections stayed in use; "
                     f"raise upstreams.{self._name}.max_connections or send fewer requests at once"
                 )
             case httpx.WriteTimeout():
-                return timed_out(self._name, "idle", self._settings.idle_timeout_s)
+                return limits.passed("idle", self._name)
             case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
                 return UpstreamUnreachable(f"upstream {self._name}: cannot connect: {reason}")
             case _:
@@ -112,13 +145,11 @@ class HttpxTransport:
 class HttpxResponse:
     """`UpstreamResponse` over an httpx response whose stream is read raw."""
 
-    def __init__(
-        self, name: str, settings: schema.Upstream, response: httpx.Response, total_deadline: float
-    ) -> None:
+    def __init__(self, name: str, limits: Limits, response: httpx.Response, total_deadline: float) -> None:
         self.status = response.status_code
         self.headers: Headers = [(key.lower(), value) for key, value in response.headers.raw]
         self._name = name
-        self._settings = settings
+        self._limits = limits
         self._response = response
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - what an async transport gives
         self._stream = response.stream.__aiter__()
@@ -135,13 +166,13 @@ class HttpxResponse:
         return self._ended
 
     async def read(self) -> bytes:
-        idle_deadline = asyncio.get_running_loop().time() + self._settings.idle_timeout_s
+        idle_deadline = asyncio.get_running_loop().time() + self._limits.idle_s
         try:
             async with asyncio.timeout_at(min(idle_deadline, self._total_deadline)):
                 chunk = await anext(self._stream, b"")
         except TimeoutError as error:
             limit = "idle" if idle_deadline < self._total_deadline else "total"
-            raise timed_out(self._name, limit, getattr(self._settings, f"{limit}_timeout_s")) from error
+            raise self._limits.passed(limit, self._name) from error
         except httpx.TransportError as error:
             raise UpstreamAborted(f"upstream {self._name}: the answer broke off: {error}") from error
         if self._left is not None:
@@ -198,15 +229,16 @@ def _watch(stream: Any) -> None:
 
     async def reading(*args: Any, **kwargs: Any) -> bytes:
         data: bytes = await read(*args, **kwargs)
-        if data:
-            _ATTEMPT.get().received = True
+        attempt = _ATTEMPT.get(None)  # the answer's body may be read by another task than opened it
+        if data and attempt is not None:
+            attempt.received = True
         return data
 
     stream.read = reading
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, body: bytes | AsyncIterator[bytes] | None) -> None:
+    def __init__(self, body: bytes | AsyncIterable[bytes] | None) -> None:
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -7,14 +7,13 @@ trailers: that is the httpx transport's part. The pool is in `pool.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import cast
 
 import httptools
 
-from gateway.config import schema
-from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamError, UpstreamTimeout
-from gateway.proxy.upstream.base import Take, UpstreamRequest
+from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamError
+from gateway.proxy.upstream.base import Limits, Take, UpstreamRequest
 from gateway.records import Headers
 
 MAX_HEAD_BYTES = 256 * 1024
@@ -33,7 +32,7 @@ class Connection(asyncio.Protocol):
     carry another request.
     """
 
-    def __init__(self, name: str, limits: schema.Upstream, release: Callable[[Connection], None]) -> None:
+    def __init__(self, name: str, limits: Limits, release: Callable[[Connection], None]) -> None:
         self.status = 0
         self.headers: Headers = []
         self.idle_since = 0.0
@@ -60,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._take: Take | None = None
         self._read_paused = False
         self._write_paused = False
-        self._head_bytes = 0
+        self._unfinished_bytes = 0  # since the last byte of a body
         self._error: UpstreamError | None = None
         self._limit = "first_byte"
         self._deadline = _NEVER
@@ -70,11 +69,15 @@ class Connection(asyncio.Protocol):
 
     # --- one exchange ---
 
-    async def exchange(self, request: UpstreamRequest, head: bytes, total_deadline: float) -> None:
+    async def exchange(
+        self, request: UpstreamRequest, head: bytes, limits: Limits, total_deadline: float
+    ) -> None:
         """Send `request`, whose head is `head`; return when the answer's head has arrived.
 
-        Raises ConnectionDied, UpstreamBroken, UpstreamTimeout, or what the body's iterator raises.
+        `total_deadline` is when, by the loop's clock, `limits.end_s` is over. Raises ConnectionDied,
+        UpstreamBroken, UpstreamTimeout, or what the body's iterator raises.
         """
+        self._limits = limits
         self._begin(request, total_deadline)
         if request.on_sent is not None:
             request.on_sent()
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             await self._upload(body, chunked=request.body_bytes is None)
         if not self._head_done:
-            self._expect_by("first_byte", self._limits.first_byte_timeout_s)
+            self._expect_by("first_byte", self._limits.first_byte_s)
         while not self._head_done:
             if self._error is not None:
                 raise self._error
@@ -96,12 +99,12 @@ class Connection(asyncio.Protocol):
         self._began = self._head_done = self._complete = self._keep_alive = False
         self._bodiless = request.method == "HEAD"
         self._sent = True
-        self._head_bytes = 0
+        self._unfinished_bytes = 0
         self._total_deadline = total_deadline
         if self._lost:
             self._error = ConnectionDied(f"upstream {self._name}: the connection was closed")
 
-    async def _upload(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _upload(self, body: AsyncIterable[bytes], *, chunked: bool) -> None:
         """Send the body, or as much of it as the upstream waits for before it answers.
 
         The sending is a task of its own: while it waits for the client, an answer must get through.
@@ -115,14 +118,14 @@ class Connection(asyncio.Protocol):
         if sending.done():
             sending.result()
 
-    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _send_body(self, body: AsyncIterable[bytes], *, chunked: bool) -> None:
         async for piece in body:
             if self._head_done or self._error is not None:
                 return  # answered early, a 413 say: the rest is of no use, and the connection neither
             if piece:
                 self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             if self._write_paused and not self._head_done and self._error is None:
-                self._expect_by("idle", self._limits.idle_timeout_s)
+                self._expect_by("idle", self._limits.idle_s)
                 self._room = self._loop.create_future()
                 await self._room
             if not self._head_done:
@@ -152,7 +155,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         if self._read_paused:
             self._read_paused = False
-            self._expect_by("idle", self._limits.idle_timeout_s)
+            self._expect_by("idle", self._limits.idle_s)
             self._transport.resume_reading()
         return data
 
@@ -247,8 +250,7 @@ class Connection(asyncio.Protocol):
             self._arm()
             return
         limit = self._limit if self._deadline <= self._total_deadline else "total"
-        seconds = getattr(self._limits, f"{limit}_timeout_s")
-        self._fail(timed_out(self._name, limit, seconds))
+        self._fail(self._limits.passed(limit, self._name))
 
     # --- asyncio ---
 
@@ -259,9 +261,8 @@ class Connection(asyncio.Protocol):
         if not self._expects_data():
             self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
             return
-        if not self._head_done:
-            self._began = True
-            self._head_bytes += len(data)
+        self._began = True
+        self._unfinished_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -269,13 +270,13 @@ class Connection(asyncio.Protocol):
             return
         if self._complete:
             self._deadline = self._total_deadline = _NEVER
+        elif self._unfinished_bytes > MAX_HEAD_BYTES:
+            self._fail(self._broken(f"more than {MAX_HEAD_BYTES} bytes of headers, trailers or chunk sizes"))
+            return
         elif self._head_done:
-            self._expect_by("idle", self._limits.idle_timeout_s)
+            self._expect_by("idle", self._limits.idle_s)
             if self._take is not None and self._taken(self._take):
                 return
-        elif self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(self._broken(f"headers of more than {MAX_HEAD_BYTES} bytes"))
-            return
         self._wake()
 
     def _expects_data(self) -> bool:
@@ -345,6 +346,9 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         self.status = self._parser.get_status_code()
+        if not 100 <= self.status <= 599:
+            self._fail(self._broken(f"of status {self.status}, which HTTP does not have"))
+            return
         self._interim = self.status < 200
         if self._interim:
             return
@@ -358,6 +362,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if self._complete:
             return
+        self._unfinished_bytes = 0
         self._chunks.append(data)
         self._buffered += len(data)
         if self._buffered > _HIGH_WATER_BYTES and not self._read_paused:
@@ -370,15 +375,3 @@ class Connection(asyncio.Protocol):
             self._interim = False
         else:
             self._complete = True
-
-
-def timed_out(name: str, limit: str, seconds: float) -> UpstreamTimeout:
-    """The error for one of an upstream's four limits: connect, first_byte, idle, total."""
-    what = {
-        "connect": "no connection",
-        "first_byte": "no answer",
-        "idle": "no further byte of the answer",
-        "total": "no end of the answer",
-    }[limit]
-    setting = f"upstreams.{name}.{limit}_timeout_s"
-    return UpstreamTimeout(f"upstream {name}: {what} within {seconds:g} s ({setting})", limit=limit)

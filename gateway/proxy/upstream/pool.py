@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from gateway.config import schema
 from gateway.errors import UpstreamBusy, UpstreamUnreachable
-from gateway.proxy.upstream.base import UpstreamRequest
-from gateway.proxy.upstream.native import Connection, ConnectionDied, timed_out
+from gateway.proxy.upstream.base import Limits, UpstreamRequest, limits_of
+from gateway.proxy.upstream.guard import AddressGuard
+from gateway.proxy.upstream.native import Connection, ConnectionDied
 
 
 class NativeTransport:
-    """`Transport` over plain and TLS HTTP/1.1. `name` is the upstream's name in messages."""
+    """`Transport` over plain and TLS HTTP/1.1. `name` is the upstream's name in messages.
 
-    def __init__(self, name: str, settings: schema.Upstream) -> None:
+    With a `guard`, connections go to the addresses it gives and nowhere else.
+    """
+
+    def __init__(self, name: str, settings: schema.Upstream, guard: AddressGuard | None = None) -> None:
         parts = urlsplit(settings.base_url)
         self._name = name
         self._settings = settings
+        self._guard = guard
+        self._limits = limits_of(name, settings)
         self._loop = asyncio.get_running_loop()
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -32,21 +40,22 @@ class NativeTransport:
         self._closed = False
 
     async def open(self, request: UpstreamRequest) -> Connection:
-        total_deadline = self._loop.time() + self._settings.total_timeout_s
+        limits = request.limits or self._limits
+        total_deadline = self._loop.time() + limits.end_s
         head = self._head(request)
         connection = self._take_idle()
         if connection is not None:
             try:
-                await connection.exchange(request, head, total_deadline)
+                await connection.exchange(request, head, limits, total_deadline)
             except BaseException as error:
                 await connection.close()
                 if not (isinstance(error, ConnectionDied) and request.can_be_sent_again):
                     raise
             else:
                 return connection
-        connection = await self._new()
+        connection = await self._new(limits)
         try:
-            await connection.exchange(request, head, total_deadline)
+            await connection.exchange(request, head, limits, total_deadline)
         except BaseException:
             await connection.close()
             raise
@@ -74,26 +83,28 @@ class NativeTransport:
             self._drop(connection)
         return None
 
-    async def _new(self) -> Connection:
+    async def _new(self, limits: Limits) -> Connection:
         """A connection nobody used before, or, when all are in use, the next one that becomes free."""
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
+            async with asyncio.timeout(min(limits.connect_s, limits.end_s)):
                 if self._open >= self._settings.max_connections:
-                    handed = await self._wait_for_free()
+                    handed = await self._wait_for_free(limits.connect_s)
                     if handed is not None:
                         return handed
                 else:
                     self._open += 1
                 return await self._connect()
         except TimeoutError as error:
-            raise timed_out(self._name, "connect", self._settings.connect_timeout_s) from error
+            raise limits.passed(
+                "connect" if limits.connect_s <= limits.end_s else "total", self._name
+            ) from error
 
-    async def _wait_for_free(self) -> Connection | None:
+    async def _wait_for_free(self, limit_s: float) -> Connection | None:
         """A connection handed over, or None for the right to open one (already counted)."""
         free: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiting.append(free)
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_s * 0.9):
+            async with asyncio.timeout(limit_s * 0.9):
                 return await free
         except BaseException as error:
             if free in self._waiting:
@@ -115,13 +126,9 @@ class NativeTransport:
 
     async def _connect(self) -> Connection:
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._name, self._settings, self._release),
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls else None,
-            )
+            if self._guard is None:
+                return await self._connect_to(self._host)
+            return await self._connect_to_one_of(await self._guard.addresses(self._host, self._port))
         except ssl.SSLError as error:
             self._lose_one()
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
@@ -137,6 +144,23 @@ class NativeTransport:
         except BaseException:
             self._lose_one()
             raise
+
+    async def _connect_to_one_of(self, addresses: Sequence[str]) -> Connection:
+        """The first that takes the connection. They are addresses, so nothing is resolved again."""
+        for address in addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return await self._connect_to(address)
+        return await self._connect_to(addresses[-1])
+
+    async def _connect_to(self, host: str) -> Connection:
+        """To `host`, in the name of the base URL's host: the certificate must be that one's."""
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._name, self._limits, self._release),
+            host,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls else None,
+        )
         return connection
 
     def _release(self, connection: Connection) -> None:

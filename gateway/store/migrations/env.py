@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from gateway.store.tables import metadata
+from gateway.store.hour_tables import metadata  # all tables: its own, and those it is made of
 
 context.configure(
     connection=context.config.attributes["connection"],
