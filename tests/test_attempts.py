@@ -416,7 +416,7 @@ async def test_where_nothing_failed_the_status_page_says_so(
     tmp_path: Path, health: dict[str, UpstreamHealth]
 ) -> None:
     async with own_dashboard(tmp_path, upstream_health=lambda: health) as dashboard:
-        assert "No failures seen." in plain(await dashboard.page("/ui/status"))
+        assert "Right now no target fails or rests." in plain(await dashboard.page("/ui/status"))
 
 
 def test_readiness_says_the_same_as_json() -> None:

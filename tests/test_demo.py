@@ -53,6 +53,7 @@ def test_it_shows_every_request_it_sends(output: str) -> None:
         "weather-88",
         "title-9",
         "proof-3",
+        "outage-5",
         "search-12",
         "agent-5",
         "(generated)",
@@ -60,6 +61,7 @@ def test_it_shows_every_request_it_sends(output: str) -> None:
         assert trace in output
     assert "streamed" in output
     assert re.search(r"broken-model +500", output), "one call fails, and the demo says so"
+    assert re.search(r"always-there +200", output), "one is answered by its second choice"
 
 
 def test_it_shows_a_table_of_traces_with_feedback_count_and_pairs(output: str) -> None:

@@ -19,6 +19,7 @@ import httpx
 
 from gateway import jsonio
 from gateway.cli import fake_upstream
+from gateway.cli.demo_traffic import FALLBACK_MODEL
 from gateway.cli.failures import Failure
 
 if TYPE_CHECKING:
@@ -92,6 +93,17 @@ def _configuration(port: int, upstream_url: str, directory: Path) -> Path:
         "server": {"host": HOST, "port": port, "log_level": "warning"},
         "store": {"url": f"sqlite:///{directory / 'demo.db'}"},
         "upstreams": {"fake": {"base_url": upstream_url}},
+        "routes": [
+            {
+                "models": [FALLBACK_MODEL],
+                "strategy": "fallback",
+                "targets": [
+                    {"name": "first-choice", "upstream": "fake", "model": "broken-model"},
+                    {"name": "second-choice", "upstream": "fake", "model": "gpt-4o-mini"},
+                ],
+            },
+            {"models": ["*"], "target": {"upstream": "fake"}},
+        ],
     }
     path.write_bytes(jsonio.dumps(settings))  # JSON is YAML
     return path

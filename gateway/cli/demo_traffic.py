@@ -72,6 +72,9 @@ WEATHER_TOOL = {
 
 STREAM: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
+FALLBACK_MODEL = "always-there"
+"""A name that the demo's configuration gives to two targets, the first of which is down."""
+
 BICYCLES = {"model": "text-embedding-3-small", "input": ["red bicycle", "blue bicycle"]}
 
 CALLS = (
@@ -86,6 +89,7 @@ CALLS = (
     Call("title-9", "dev", "titles", _ask("broken-model", "Give me a title for my talk")),
     Call("title-9", "dev", "titles", _ask("gpt-4.1-mini", "Give me a title for my talk", n=2)),
     Call("proof-3", "ana", "thinker", _ask("o4-mini", "Is 97 prime? Write the function.", **STREAM)),
+    Call("outage-5", "ben", "assistant", _ask(FALLBACK_MODEL, "What do you do when a provider is down?")),
     Call("search-12", "ben", "index", BICYCLES, path="/v1/embeddings", environment="staging"),
     Call("agent-5", "cleo", "agent", {"model": "gpt-4.1", "input": "hello, who are you?", "stream": True},
          path="/v1/responses", environment="staging"),
