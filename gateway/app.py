@@ -37,13 +37,13 @@ from gateway.proxy.upstream.guard import AddressGuard
 from gateway.proxy.upstreams import Upstream
 from gateway.records import DEFAULT_KEY_ID, Exchange, Headers, UpstreamHealth
 from gateway.routing.addresses import parse_network
-from gateway.routing.plan import Leaf, Plan
+from gateway.routing.plan import Leaf, Plan, compile_plan
 from gateway.routing.table import RouteTable
 from gateway.store.cache import KeptAnswers
 from gateway.store.roller import Roller
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
-from gateway.upstreams import forwarded_prefixes, health_of, plain_plans, upstream_of
+from gateway.upstreams import forwarded_prefixes, health_of, note_targets, plain_plans, upstream_of
 
 if TYPE_CHECKING:
     from gateway.compat.portkey_routing import RequestedPlans
@@ -80,6 +80,8 @@ class Gateway:
         self._answers = KeptAnswers(database, settings.cache, _now_ms)
         self._cache = ResponseCache(self._answers, settings.cache, _now_ms)
         self._routes = RouteTable(settings.routes, settings.upstreams)
+        named = [compile_plan(plan) for plan in settings.configs.values()]
+        note_targets([*self._routes.plans, *named], self._upstreams)
         self._requested_plans: RequestedPlans | None = None
         self._forwarder = self._proxy()
         self._keys = key_ring(settings.keys)

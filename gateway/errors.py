@@ -141,7 +141,10 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """One of the four limits passed: `code` is `upstream_{connect,first_byte,idle,total}_timeout`."""
+    """A limit passed: `code` is `upstream_{limit}_timeout`.
+
+    `limit` is connect, first_byte, idle, total, or deadline for the request's own.
+    """
 
     status = 504
 

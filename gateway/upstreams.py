@@ -5,7 +5,7 @@ A part of the composition root; nothing here decides anything about a request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from gateway.config import schema
@@ -100,6 +100,13 @@ def plain_plans(plans: tuple[Plan, ...], upstreams: Mapping[str, Upstream]) -> d
     return found
 
 
+def note_targets(plans: Iterable[Plan], upstreams: Mapping[str, Upstream]) -> None:
+    """Let the upstreams know which of their models the configuration has plans for."""
+    for plan in plans:
+        for leaf in plan.leaves:
+            upstreams[leaf.upstream].state(leaf.model).is_configured = True
+
+
 def health_of(upstream: Upstream, now_s: float, now_ms: int) -> UpstreamHealth:
     """How it is at `now_s` of the clock that attempts are timed by, which is `now_ms` since the epoch."""
     states = upstream.states
@@ -109,6 +116,7 @@ def health_of(upstream: Upstream, now_s: float, now_ms: int) -> UpstreamHealth:
                 upstream.name if model is None else f"{upstream.name}/{model}", state, now_s, now_ms
             )
             for model, state in states.items()
+            if state.is_configured  # what a request asked for by itself is not for everybody to read
         ),
         in_flight=sum(state.in_flight for state in states.values()),
         retries_left=upstream.budget.left(now_s),

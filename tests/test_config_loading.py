@@ -477,3 +477,20 @@ def test_paths_are_written_as_people_write_them() -> None:
     assert dotted(("upstreams", 'a "b"', "x")) == 'upstreams["a "b""].x'
     assert dotted(("a.b", 1, 2)) == '["a.b"][1][2]'
     assert quoted("\x1b") == r'"\x1b"'
+
+
+EXAMPLES = [
+    pytest.param(example, id=f"{page.name}-{number}")
+    for page in (ROOT / "README.md", ROOT / "docs/routing.md", ROOT / "docs/cache.md")
+    for number, example in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", page.read_text()))
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_of_the_documentation_loads(example: str) -> None:
+    """Where it leaves the upstreams out, those it names are put in."""
+    environ = {name: f"sk-of-{name}" for name in re.findall(r"\$\{(\w+)\}", example)}
+    if "upstreams:" not in example:
+        named = sorted(set(re.findall(r"upstream: ([\w-]+)", example)))
+        example += "upstreams:\n" + "".join(f"  {name}: {{preset: ollama}}\n" for name in named)
+    assert settings(example, environ).routes

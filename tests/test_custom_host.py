@@ -189,6 +189,8 @@ REFUSED_URLS = {
     "https://api.example.com/?x=y": "no query",
     "https://api.example.com/#x": "no query",
     "https://api.example.com/v1/../admin": "no dot segment",
+    "https://api.example.com/{x}/v1": "no other braces",
+    "https://api.example.com/a{model}b/v1": "no other braces",
     "https://api.example.com/%2e%2e/admin": "no dot segment",
     "https://api.example.com:0/": "base URL with http",
     "https://api.example.com:99999/": "not a URL",

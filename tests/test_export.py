@@ -642,14 +642,14 @@ def test_what_breaks_off_does_not_look_whole(tmp_path: Path) -> None:
 )
 def test_a_million_rows_take_no_more_memory_than_the_first_of_them(million: Any, path: str) -> None:
     with PeakMemory(million) as first:
-        download(million.port, f"{path}limit=30000")
+        download(million.port, f"{path}limit=100000")
     started = time.monotonic()
     with PeakMemory(million) as whole:
         size = download(million.port, path)
     seconds = time.monotonic() - started
     print(f"\n{path} {size / 1e6:.0f} MB, {seconds:.1f} s, {first.mib:.0f} -> {whole.mib:.0f} MiB")
     assert size > 50_000_000
-    assert whole.mib - first.mib < 24
+    assert whole.mib - first.mib < 32  # the figures by the hour are made meanwhile, too
 
 
 @pytest.fixture(scope="module")

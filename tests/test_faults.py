@@ -127,6 +127,28 @@ def test_an_upstream_that_resets_every_connection_is_a_502(
     assert gateway.rows.the_exchange(trace)["error_kind"] == error_of(answer)["code"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 sk-echoed OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx sk-echoed: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nsk-echoed\r\n",
+    ],
+    ids=["status", "header", "chunk"],
+)
+def test_what_is_no_http_is_not_repeated_since_a_key_may_be_in_it(
+    gateway: RunningGateway, client: RawClient, upstream: WireUpstream, trace: str, said: bytes
+) -> None:
+    upstream.answers(said, CLOSE)
+    ask(client, trace)
+
+    assert b"sk-echoed" not in client.read_answer().body
+    row = gateway.rows.the_exchange(trace)
+    assert row["error_kind"] in ("upstream_broken", "upstream_aborted")
+    assert "sk-echoed" not in str(row)
+    assert "sk-echoed" not in gateway.log
+
+
 def test_an_upstream_without_the_tls_it_should_have_is_a_502(
     gateway: RunningGateway, client: RawClient, upstream: WireUpstream, trace: str
 ) -> None:

@@ -112,6 +112,9 @@ def test_what_tells_nothing_needs_no_key(gateway: RunningGateway, path: str) -> 
         ({"x-api-key": A}, []),
         ({"api-key": A}, []),
         ({"x-portkey-api-key": A, "authorization": f"Bearer {PROVIDER}"}, [f"Bearer {PROVIDER}"]),
+        ({"x-portkey-api-key": A, "authorization": f"Basic {BASIC}"}, []),
+        ({"authorization": f"Basic {BASIC}", "x-api-key": A}, []),
+        ({"x-api-key": A, "confident-api-key": A, "x-log10-token": A}, []),
     ],
     ids=str,
 )
@@ -122,6 +125,7 @@ def test_a_key_of_the_gateway_stays_here(
     sent = upstream.requests[-1]
     assert sent.all("authorization") == forwarded
     assert A.encode() not in sent.raw_head
+    assert BASIC.encode() not in sent.raw_head
 
 
 def test_an_upstreams_own_key_takes_the_place_of_the_gateways(upstream: WireUpstream) -> None:

@@ -14,14 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.compat.portkey_answers import answer_headers
+from gateway.compat.portkey_config import MAX_PATTERNS
 from gateway.compat.portkey_parts import NOT_OK, RETRIED
-from gateway.compat.portkey_routing import MAX_REMEMBERED, ROUTING_HEADERS, RequestedPlans
+from gateway.compat.portkey_routing import (
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_BYTES,
+    ROUTING_HEADERS,
+    RequestedPlans,
+)
 from gateway.config.schema import Settings
 from gateway.errors import ClientError, InvalidHeader
 from gateway.proxy.incoming import ASKING
 from gateway.records import Attempt
+from gateway.routing.override import merged
 from gateway.routing.plan import Conditional, Fallback, Leaf, LoadBalance, Plan
 from gateway.routing.table import RouteTable
+from gateway.upstreams import upstream_of
 from tests.harness import SILENCE, RunningGateway, WireUpstream, run_gateway
 
 if TYPE_CHECKING:
@@ -296,6 +304,33 @@ def test_a_request_timeout_leads_on_to_the_next_target(
     assert (answer.status_code, told(answer)[0]) == (200, "config.targets[1]")
 
 
+@pytest.mark.parametrize("config", [None, {"provider": "first", "request_timeout": 50}])
+def test_impatient_requests_do_not_make_an_upstream_rest_for_all_others(
+    first: WireUpstream, second: WireUpstream, config: Any
+) -> None:
+    settings: dict[str, Any] = {
+        "upstreams": {
+            "first": {"base_url": first.base_url, "rest_after_failures": 1, "first_byte_timeout_s": 5},
+            "second": {"base_url": second.base_url},
+        },
+        "routes": [
+            {
+                "models": ["*"],
+                "strategy": "fallback",
+                "targets": [{"upstream": "first"}, {"upstream": "second"}],
+            }
+        ],
+    }
+    first.reset()
+    with run_gateway(settings) as running:
+        first.answers(0.5, OK)
+        chat(running, config, **({} if config else {"request_timeout": "50"}))
+        first.always_answers(OK)
+        asked = len(first.requests)
+        assert chat(running).status_code == 200
+        assert len(first.requests) == asked + 1
+
+
 def test_a_request_timeout_does_not_cut_an_answer_that_has_begun(
     gateway: RunningGateway, first: WireUpstream
 ) -> None:
@@ -380,7 +415,7 @@ def test_a_refusal_never_repeats_a_key(gateway: RunningGateway) -> None:
         {"provider": "first", "api_key": "sk-secret-with", "weight": "x"},
         {"custom_host": "https://user:secret-with@a.example", "api_key": "sk-secret-with"},
     ]
-    for config in bad:
+    for config in (*bad, *map(json.dumps, map(json.dumps, bad)), "api_key=sk-secret-with"):
         answer = chat(gateway, config)
         assert answer.status_code == 400
         assert "secret-with" not in answer.text
@@ -619,7 +654,6 @@ def test_a_conditional_is_ours() -> None:
     }
     plan = plan_of(config)
     assert isinstance(plan.root, Conditional)
-    assert plan.reads_body
 
 
 def test_nesting_and_number_of_targets_are_bounded() -> None:
@@ -630,6 +664,68 @@ def test_nesting_and_number_of_targets_are_bounded() -> None:
         plan_of(config)
     with pytest.raises(InvalidHeader, match="up to 64"):
         plan_of({"strategy": {"mode": "loadbalance"}, "targets": [{"provider": "first"}] * 64})
+
+
+def test_a_config_may_have_few_patterns_since_each_takes_its_time_to_compile() -> None:
+    def conditional(patterns: int) -> dict[str, Any]:
+        queries = [{"metadata.x": {"$regex": f"^{number}$"}} for number in range(patterns)]
+        return {
+            "strategy": {"mode": "conditional", "conditions": [{"query": {"$or": queries}, "then": "a"}]},
+            "targets": [{"name": "a", "provider": "first"}],
+        }
+
+    plan_of(conditional(MAX_PATTERNS))
+    with pytest.raises(InvalidHeader, match=r"up to 16 \$regex; use fewer"):
+        plan_of(conditional(MAX_PATTERNS + 1))
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
+@pytest.mark.parametrize("levels", [90, 300, 990, 1100])
+def test_however_deep_a_config_is_nested_it_is_refused_or_followed(
+    opened: str, closed: str, levels: int
+) -> None:
+    nested = opened * levels + "1" + closed * levels
+    for part in ("override_params", "retry", "cache", "request_timeout", "strategy", "weight", "name", "x"):
+        config = f'{{"provider":"first","{part}":{nested}}}'.encode()
+        try:
+            plan = RequestedPlans(SETTINGS).plan({b"x-portkey-config": config}, ROUTES.choose, "m")
+        except InvalidHeader:
+            continue
+        assert plan.only is not None
+        assert merged({}, "m", plan.only.override_params)
+
+
+def test_a_model_cannot_be_mistaken_for_a_header() -> None:
+    """Else a model could be made up so that its plan is remembered as that of somebody else's headers."""
+    plans = RequestedPlans(SETTINGS)
+    disguised = "25:x-portkey-request-timeout4:1000m"
+    plan = plans.plan({b"x-portkey-provider": b"first"}, ROUTES.choose, disguised)
+    asked = {b"x-portkey-provider": b"first", b"x-portkey-request-timeout": b"1000"}
+    assert plans.plan(asked, ROUTES.choose, "m") is not plan
+    assert plans.plan(asked, ROUTES.choose, "") is not plans.plan(asked, ROUTES.choose, None)
+
+
+def test_what_large_plans_take_is_bounded_and_not_what_their_headers_do() -> None:
+    plans = RequestedPlans(SETTINGS)
+    targets = [{"name": f"t{number}", "provider": "first"} for number in range(60)]
+    query = {"$and": [{"metadata.x": {"$regex": "a.{100}"}}] * 2}
+    strategy = {"mode": "conditional", "conditions": [{"query": query, "then": "t0"}], "default": "t1"}
+    for number in range(20):
+        config = json.dumps({"strategy": strategy, "targets": targets, "id": number}).encode()
+        plans.plan({b"x-portkey-config": config}, ROUTES.choose, "m")
+    assert plans.remembered < 10
+
+
+async def test_models_that_requests_made_up_do_not_take_the_place_of_others() -> None:
+    upstream = upstream_of("first", SETTINGS.upstreams["first"])
+    failing = upstream.state("failing")
+    failing.answered(503, 1.0)
+    for number in range(3_000):
+        upstream.state(f"made-up-{number}")
+    assert len(upstream.states) <= 1_000
+    assert upstream.state("failing") is failing
+    assert upstream.state("new") is not upstream.plain
+    assert upstream.state(None) is upstream.plain
 
 
 def test_plans_are_remembered_within_bounds() -> None:
@@ -646,11 +742,11 @@ def test_plans_are_remembered_within_bounds() -> None:
     assert ask(MAX_REMEMBERED) is ask(MAX_REMEMBERED)
     assert ask(0) is not kept
     large = {"provider": "first", "override_params": {"x": "y" * 60_000}}
-    for number in range(40):
+    for number in range(150):
         plans.plan(
             {b"x-portkey-config": json.dumps({**large, "weight": number}).encode()}, ROUTES.choose, "m"
         )
-    assert plans.remembered_bytes <= 1024 * 1024
+    assert plans.remembered_bytes <= MAX_REMEMBERED_BYTES
 
 
 json_values = st.recursive(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tests.harness import (
@@ -91,6 +93,13 @@ def attempts(running: RunningGateway, trace: str) -> list[tuple[str, int | str]]
     for earlier, later in pairwise(recorded):
         assert earlier["started_ms"] + earlier["latency_ms"] <= later["started_ms"] + 0.01
     return [(attempt["target"], attempt.get("status") or attempt["error_kind"]) for attempt in recorded]
+
+
+def health(running: RunningGateway, upstream: str) -> dict[str, Any]:
+    """How the upstream's one target is, as the gateway tells it."""
+    report = httpx.get(f"{running.url}/readyz").json()["upstreams"]
+    target: dict[str, Any] = report[upstream]["targets"][0]
+    return target
 
 
 def fallback(*targets: dict[str, Any], **strategy: Any) -> dict[str, Any]:
@@ -187,6 +196,18 @@ class TestRetries:
                 assert client.read_answer().status == 500
             assert attempts(running, "upload") == [("a", 500)]
 
+    def test_an_attempt_that_its_client_stalled_says_so(self, a: WireUpstream, b: WireUpstream) -> None:
+        config = {
+            "server": {"body_timeout_s": 0.3},
+            "upstreams": {"a": {"base_url": a.base_url}},
+            "routes": [{"models": ["*"], **A, "retry": {"attempts": 2}}],
+        }
+        head = "POST /v1/files HTTP/1.1\r\nhost: g\r\ncontent-type: audio/wav\r\nx-trace-id: stalled\r\n"
+        with run_gateway(config) as running, RawClient(running.port) as client:
+            client.send(f"{head}content-length: 250000\r\n\r\n".encode() + bytes(150_000))
+            assert client.read_answer().status == 408
+            assert attempts(running, "stalled") == [("a", "request_timeout")]
+
     def test_an_upload_that_has_not_begun_goes_elsewhere(self, a: WireUpstream, b: WireUpstream) -> None:
         with routed(a, b, fallback(GONE, B)) as running:
             with RawClient(running.port) as client:
@@ -203,6 +224,45 @@ class TestRetries:
             assert (answer.status, answer.json()["error"]["code"]) == (504, "upstream_deadline_timeout")
             assert 2 <= len(attempts(running, "deadline")) <= 4
 
+    def test_a_request_that_comes_slower_than_its_deadline_reaches_no_upstream(
+        self, a: WireUpstream, b: WireUpstream
+    ) -> None:
+        with routed(a, b, {**A, "deadline_s": 0.2}, rest_after_failures=1) as running:
+            body = json.dumps({"model": "m", "messages": []}).encode()
+            with RawClient(running.port) as client:
+                client.send(
+                    f"POST {CHAT} HTTP/1.1\r\nhost: g\r\n{JSON}\r\nx-trace-id: slow\r\n"
+                    f"content-length: {len(body)}\r\n\r\n".encode()
+                )
+                time.sleep(0.4)
+                client.send(body)
+                answer = client.read_answer()
+            assert (answer.status, answer.json()["error"]["code"]) == (504, "upstream_deadline_timeout")
+            assert attempts(running, "slow") == []
+            assert health(running, "a")["state"] == "healthy"
+        assert not a.connections
+
+    def test_a_target_that_was_left_little_of_the_deadline_is_not_blamed(
+        self, a: WireUpstream, b: WireUpstream
+    ) -> None:
+        plan = {**fallback(A, B), "deadline_s": 0.7}
+        with routed(a, b, plan, rest_after_failures=1) as running:
+            a.always_answers(5.0)
+            b.always_answers(5.0)
+            assert ask(running, "late").status == 504
+            assert attempts(running, "late") == [
+                ("a", "upstream_first_byte_timeout"),
+                ("b", "upstream_deadline_timeout"),
+            ]
+            assert health(running, "a")["state"] == "resting"
+            assert health(running, "b")["failures"] == 0
+
+    def test_nothing_is_tried_again_that_nobody_asked_to(self, a: WireUpstream, b: WireUpstream) -> None:
+        with routed(a, b, {**A, "sse_keepalive_s": 60}) as running:
+            a.always_answers(says(503))
+            assert ask(running, "once").status == 503
+            assert attempts(running, "once") == [("a", 503)]
+
 
 class TestFallback:
     def test_the_next_target_gets_the_same_request(self, a: WireUpstream, b: WireUpstream) -> None:
@@ -214,6 +274,17 @@ class TestFallback:
             row = running.rows.the_exchange("next")
             assert (row["upstream"], row["target"], row["status"]) == ("b", "b", 200)
         assert a.requests[0].body == b.requests[0].body
+
+    @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE"])
+    def test_any_method_leads_on(self, a: WireUpstream, b: WireUpstream, method: str) -> None:
+        with routed(a, b, fallback(A, B)) as running, RawClient(running.port) as client:
+            body = b"" if method == "HEAD" else GOOD
+            a.answers(says(503)[: -len(b'{"error": {"message": "no"}}')] if method == "HEAD" else says(503))
+            b.always_answers(says(200, GOOD)[: -len(GOOD)] + body)
+            client.get("/v1/files/f1", "x-trace-id: method", method=method)
+            answer = client.read_answer(method=method)
+            assert (answer.status, answer.body) == (200, body)
+            assert attempts(running, "method") == [("a", 503), ("b", 200)]
 
     def test_only_what_it_names_leads_on(self, a: WireUpstream, b: WireUpstream) -> None:
         with routed(a, b, fallback(A, B, on=[404, "timeout"])) as running:
@@ -252,6 +323,16 @@ class TestFallback:
             assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_field")
         assert not a.requests
 
+    def test_a_request_without_a_body_has_nothing_to_be_changed(
+        self, a: WireUpstream, b: WireUpstream
+    ) -> None:
+        with routed(a, b, {**A, "model": "other"}) as running:
+            a.answers(says(200, GOOD))
+            with RawClient(running.port) as client:
+                client.post("/v1/batches/b1/cancel", b"")
+                assert client.read_answer().status == 200
+        assert a.requests[0].body_bytes == 0
+
     def test_a_target_that_keeps_failing_rests_and_comes_back(self, a: WireUpstream, b: WireUpstream) -> None:
         with routed(a, b, fallback(A, B), rest_after_failures=3, rest_s=1.5) as running:
             a.always_answers(says(500))
@@ -263,6 +344,19 @@ class TestFallback:
                 answer = ask(running, "back")
             assert answer.body == b'{"a": 1}'
             assert ask(running, "stays").body == b'{"a": 1}'
+
+    def test_a_target_that_asks_for_rest_has_it_from_all_routes(
+        self, a: WireUpstream, b: WireUpstream
+    ) -> None:
+        config = {
+            "upstreams": {"a": {"base_url": a.base_url}, "b": {"base_url": b.base_url}},
+            "routes": [{"models": ["plain"], "target": A}, {"models": ["*"], **fallback(A, B)}],
+        }
+        with run_gateway(config) as running:
+            a.answers(says(503, b"{}", "retry-after: 20"))
+            assert ask(running, "plain", model="plain").status == 503
+            assert ask(running, "spared").body == GOOD
+        assert len(a.requests) == 1
 
     def test_where_all_rest_the_least_bad_is_tried(self, a: WireUpstream, b: WireUpstream) -> None:
         with routed(a, b, fallback(A, GONE), rest_after_failures=1, rest_s=60) as running:
@@ -366,6 +460,17 @@ class TestSeveralKeys:
         assert self.used(a) == [1, 2]
         assert len(b.requests) == 5
 
+    def test_a_target_whose_keys_rest_longest_is_the_last_to_be_tried(
+        self, a: WireUpstream, b: WireUpstream
+    ) -> None:
+        with routed(a, b, fallback(A, B), api_keys=list(self.KEYS)) as running:
+            a.always_answers(says(429, b"{}", "retry-after: 20"))
+            b.always_answers(says(503, b"{}", "retry-after: 5"))
+            for number in range(3):
+                ask(running, f"rests-{number}")
+            assert attempts(running, "rests-0") == [("a", 429), ("b", 503)]
+            assert attempts(running, "rests-2")[0] == ("b", 503)
+
     def test_a_client_that_is_limited_itself_limits_nobody_else(
         self, a: WireUpstream, b: WireUpstream
     ) -> None:
@@ -375,3 +480,26 @@ class TestSeveralKeys:
             assert ask(running, "limited", "authorization: Bearer one").status == 429
             assert ask(running, "other", "authorization: Bearer two").status == 200
         assert len(a.requests) == 2
+
+
+def test_an_upstream_that_is_a_gateway_itself_does_not_speak_for_this_one(
+    a: WireUpstream, b: WireUpstream
+) -> None:
+    with routed(a, b, fallback(A, B)) as running:
+        a.answers(says(200, GOOD, "x-portkey-cache-status: HIT", "x-portkey-trace-id: another"))
+        answer = ask(running, "mine")
+        assert answer.all("x-portkey-cache-status") == ["DISABLED"]
+        assert answer.all("x-portkey-trace-id") == ["mine"]
+
+
+def test_readyz_tells_of_configured_targets_only(a: WireUpstream, b: WireUpstream) -> None:
+    """What one client asked for by itself is not for everybody to read."""
+    own = json.dumps({"provider": "@a", "override_params": {"model": "ft:private"}})
+    with routed(a, b, fallback({**A, "model": "known"}, B)) as running:
+        a.always_answers(says(500))
+        ask(running, "own", f"x-portkey-config: {own}")
+        with RawClient(running.port) as client:
+            client.get("/readyz")
+            upstreams = client.read_answer(method="GET").json()["upstreams"]
+    assert json.loads(a.requests[0].body)["model"] == "ft:private"
+    assert {target["target"] for target in upstreams["a"]["targets"]} == {"a", "a/known"}

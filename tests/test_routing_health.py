@@ -83,6 +83,14 @@ class TestATarget:
         health.failed(30, rest_s=9999)
         assert health.badness(30) == 60
 
+    def test_that_asks_to_be_asked_again_at_once_rests_as_one_that_asks_for_nothing(self) -> None:
+        health = Health(3, 10, 60)
+        for _ in range(2):
+            health.failed(0, rest_s=0)
+        assert health.state(0) == "healthy"
+        health.failed(0, rest_s=0)
+        assert health.badness(0) == 10
+
     def test_with_a_limit_of_no_failures_never_rests(self) -> None:
         health = Health(0, 10, 60)
         for _ in range(100):
@@ -137,6 +145,7 @@ class TestKeys:
         for index, until_s in enumerate((30, 10, 20)):
             keys.rest(index, until_s)
         assert keys.all_rest(5)
+        assert keys.rest_s(5) == 5
         assert keys.take(5) == 1
         assert keys.take(12) == 1
 

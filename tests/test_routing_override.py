@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -41,6 +43,19 @@ def test_the_model_is_put_in_even_where_there_was_none() -> None:
 
 def test_unicode_and_order_stay() -> None:
     assert merged({"b": "ü", "a": 1}, None, {"c": 2}) == '{"b":"ü","a":1,"c":2}'.encode()
+
+
+def test_what_can_be_read_can_be_written_again_however_deep_it_is_nested() -> None:
+    deep: Any = 2**70
+    for _ in range(200):
+        deep = {"x": [deep]}
+    assert json.loads(merged({"deep": deep}, "m", {"a": 1})) == {"deep": deep, "a": 1, "model": "m"}
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deeply to be changed"):
+        merged({"deep": deep}, "m", {})
+    while isinstance(deep, list):  # else taking it apart would be as deep
+        deep = deep[0]
 
 
 @given(OBJECTS, OBJECTS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import routes as schema
-from gateway.routing.plan import Conditional, Fallback, LoadBalance, Plan, compile_plan
+from gateway.routing.plan import Fallback, LoadBalance, Plan, compile_plan
 
 
 def plan(**settings: Any) -> Plan:
@@ -20,7 +20,6 @@ def test_one_upstream_is_a_plan_without_choices() -> None:
     assert made.only is made.root
     assert made.leaves == (made.only,)
     assert made.is_plain
-    assert not made.reads_body
     assert (made.leaves[0].label, made.leaves[0].index) == ("a", "config")
 
 
@@ -101,35 +100,6 @@ def test_a_model_among_the_parameters_is_a_rename_as_well() -> None:
     assert made.leaves[0].label == "a/m"
     inner = plan(model="above", targets=[{"upstream": "a", "override_params": {"model": "m"}}])
     assert inner.leaves[0].model == "m"
-
-
-@pytest.mark.parametrize(
-    ("settings", "reads_body"),
-    [
-        ({"upstream": "a", "headers": {"x-a": "b"}}, False),
-        ({"upstream": "a", "model": "m"}, True),
-        ({"upstream": "a", "override_params": {"n": None}}, True),
-        ({"strategy": "fallback", "targets": [{"upstream": "a"}, {"upstream": "b"}]}, False),
-        ({"strategy": "fallback", "targets": [{"upstream": "a"}, {"upstream": "b", "model": "m"}]}, True),
-    ],
-)
-def test_the_body_is_read_where_a_target_changes_it(settings: dict[str, Any], reads_body: bool) -> None:
-    assert plan(**settings).reads_body is reads_body
-
-
-@pytest.mark.parametrize(
-    ("field", "reads_body"), [("metadata.a", False), ("params.a", True), ("url.pathname", False)]
-)
-def test_the_body_is_read_where_a_condition_asks_for_it(field: str, reads_body: bool) -> None:
-    query = {"$or": [{"metadata.x": 1}, {"$and": [{field: "b"}]}]}
-    decided = {
-        "strategy": {"mode": "conditional", "conditions": [{"query": query, "then": "x"}]},
-        "targets": [{"name": "x", "upstream": "a"}],
-    }
-    made = plan(strategy="fallback", targets=[decided, {"upstream": "b"}])
-    assert made.reads_body is reads_body
-    assert isinstance(made.root, Fallback)
-    assert isinstance(made.root.children[0], Conditional)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -114,6 +115,24 @@ def test_what_outstays_the_grace_is_ended_recorded_and_still_exit_0(
         for part in ("waiting", "streaming"):
             assert gateway.rows.the_exchange(f"{trace}-{part}")["error_kind"] == "gateway_shutdown"
         assert not streaming_ended_cleanly(streaming)
+
+
+def test_an_attempt_that_the_shutdown_ends_does_not_blame_the_client(
+    upstream: WireUpstream, trace: str
+) -> None:
+    upstream.answers(SILENCE)
+    config = {
+        "server": {"shutdown_grace_s": 0.2},
+        "upstreams": {"a": {"base_url": upstream.base_url}},
+        "routes": [{"models": ["*"], "upstream": "a", "retry": {"attempts": 2}}],
+    }
+    with run_gateway(config) as gateway, RawClient(gateway.port) as waiting:
+        waiting.post(CHAT, b"{}", JSON, f"x-trace-id: {trace}")
+        upstream.request(0)
+        gateway.popen.send_signal(signal.SIGTERM)
+        assert gateway.popen.wait(10) == 0
+        recorded = json.loads(gateway.rows.the_exchange(trace)["attempts"])
+    assert [attempt["error_kind"] for attempt in recorded] == ["gateway_shutdown"]
 
 
 @pytest.mark.parametrize("commit", ["sync", "background"])

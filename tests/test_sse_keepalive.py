@@ -48,7 +48,7 @@ def wire() -> Iterator[WireUpstream]:
 
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
-    """A route with comments every 50 ms, the same with retries, and one without comments."""
+    """A route with comments every 50 ms, the same with retries or a deadline, and one without comments."""
     retry = {"attempts": 2, "backoff_s": 0.01}
     limits = {"connect_timeout_s": 0.5, "first_byte_timeout_s": 1}
     config = {
@@ -56,6 +56,7 @@ def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[Runn
         "routes": [
             {"models": ["kept"], "target": {"upstream": "wire"}, "sse_keepalive_s": 0.05},
             {"models": ["tried"], "target": {"upstream": "wire", "retry": retry}, "sse_keepalive_s": 0.05},
+            {"models": ["late"], "target": {"upstream": "wire"}, "sse_keepalive_s": 0.05, "deadline_s": 0.3},
             {"models": ["*"], "target": {"upstream": "wire"}},
         ],
     }
@@ -196,6 +197,33 @@ def test_an_error_the_upstream_answers_after_comments_is_an_error_event(
     row = gateway.rows.the_exchange(trace)
     assert row["status"] == 429
     assert b"theirs" in row["response_head"]
+
+
+def test_the_deadline_ends_the_comments(
+    gateway: RunningGateway, client: RawClient, upstream: WireUpstream, trace: str
+) -> None:
+    upstream.answers(SILENCE)
+    ask(client, trace, model="late")
+
+    answer = client.read_answer()
+    assert (answer.status, answer.clean) == (200, False)
+    assert error_in(after_comments(answer.body))["code"] == "upstream_deadline_timeout"
+    row = gateway.rows.the_exchange(trace)
+    assert (row["status"], row["error_kind"]) == (504, "upstream_deadline_timeout")
+
+
+@pytest.mark.parametrize(("encoding", "is_clean"), [("identity", True), ("gzip", False)])
+def test_a_stream_that_comes_compressed_unasked_does_not_follow_comments(
+    client: RawClient, upstream: WireUpstream, trace: str, encoding: str, is_clean: bool
+) -> None:
+    encoded = STREAM.replace(b"\r\n", b"\r\ncontent-encoding: %b\r\n" % encoding.encode(), 1)
+    upstream.answers(0.15, encoded)
+    ask(client, trace)
+
+    answer = client.read_answer()
+    assert answer.clean is is_clean
+    rest = after_comments(answer.body)
+    assert rest == EVENTS if is_clean else error_in(rest)["code"] == "upstream_broken"
 
 
 def test_an_error_before_the_first_comment_keeps_its_status(

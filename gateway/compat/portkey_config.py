@@ -18,6 +18,7 @@ from gateway.compat.portkey_parts import (
     at,
     cache_of,
     keys_of,
+    patterns_in,
     refusal,
     retry_of,
     strategy_of,
@@ -32,6 +33,7 @@ from gateway.routing.plan import Leaf, Plan
 
 MAX_DEPTH = 8
 MAX_TARGETS = 64
+MAX_PATTERNS = 16  # each may take milliseconds to compile, while nobody else is served
 
 _MAX_KEY_CHARS = 4_096
 _CUSTOM = "custom-host"  # stands for the upstream until the plan is compiled: a label is no name
@@ -40,14 +42,15 @@ Routed = Callable[[str | None], Plan]
 
 
 class Brought(NamedTuple):
-    """What a leaf has from the request and cannot have from a configuration: a host of its own, a key."""
+    """What a leaf has from the request and cannot have from a configuration: a host, a key, haste."""
 
-    label: str | None
-    base_url: str | None
-    api_key: str | None
+    label: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    is_hurried: bool = False
 
 
-_NOTHING = Brought(None, None, None)
+_NOTHING = Brought()
 
 
 @dataclass(slots=True)
@@ -69,7 +72,12 @@ class Translated:
         if count > 1:
             label = f"{label}#{count}"
         return replaced(
-            leaf, upstream=upstream, label=label, api_key=brought.api_key, base_url=brought.base_url
+            leaf,
+            upstream=upstream,
+            label=label,
+            api_key=brought.api_key,
+            base_url=brought.base_url,
+            is_hurried=brought.is_hurried,
         )
 
 
@@ -125,6 +133,7 @@ class _Translation:
     brought: dict[str, Brought] = field(default_factory=dict)
     caches: list[Any] = field(default_factory=list)
     targets: int = 0
+    patterns: int = 0
 
     def target(self, raw: Any, path: str, index: str, above: Above, depth: int) -> dict[str, Any]:
         """The settings of one target, everything from above put in."""
@@ -168,6 +177,9 @@ class _Translation:
         if not targets:
             raise refusal(f"{at(path, 'targets')}: is empty; write one target or more")
         strategy = strategy_of(asked.get("strategy"), at(path, "strategy"), len(targets))
+        self.patterns += patterns_in(strategy.get("conditions"))
+        if self.patterns > MAX_PATTERNS:
+            raise refusal(f"{at(path, 'strategy')}: a config has up to {MAX_PATTERNS} $regex; use fewer")
         if strategy["mode"] == "single":
             targets = targets[:1]  # Portkey takes the first
         return {
@@ -194,20 +206,22 @@ class _Translation:
             },
             "retry": here.retry,
         }
-        self._limit(data, here)
+        is_hurried = self._limit(data, here)
         place = self._place(asked, path, here, data)
         api_key = self._api_key(asked, path)
-        if place.base_url is not None or api_key is not None:
-            self.brought[index] = Brought(place.label, place.base_url, api_key)
+        if place.base_url is not None or api_key is not None or is_hurried:
+            self.brought[index] = Brought(place.label, place.base_url, api_key, is_hurried)
         if place.base_url is not None and api_key is not None:
             data["headers"] |= {name.decode(): value.decode() for name, value in place.key_headers(api_key)}
         data["upstream"] = place.upstream or _CUSTOM
         return data
 
-    def _limit(self, data: dict[str, Any], here: Above) -> None:
+    def _limit(self, data: dict[str, Any], here: Above) -> bool:
+        """Put in the request's own limit, if there is one."""
         timeout_ms = self.fixed.timeout_ms or here.timeout_ms
         if timeout_ms is not None:
             data["connect_timeout_s"] = data["first_byte_timeout_s"] = timeout_ms / 1000
+        return timeout_ms is not None
 
     def _place(self, asked: Mapping[str, Any], path: str, here: Above, data: dict[str, Any]) -> Place:
         provider = value_of(asked, "provider", str, path, None)

@@ -77,6 +77,13 @@ def strategy_of(raw: Any, path: str, targets: int) -> dict[str, Any]:
     return data
 
 
+def patterns_in(conditions: Any) -> int:
+    """How many `$regex` there are in conditions as they were written, rightly or wrongly."""
+    if isinstance(conditions, dict):
+        return sum((key == "$regex") + patterns_in(value) for key, value in conditions.items())
+    return sum(map(patterns_in, conditions)) if isinstance(conditions, list) else 0
+
+
 def retry_of(raw: Any, path: str) -> dict[str, Any]:
     asked = _part(raw, path, _RETRY_KEYS)
     attempts = asked.get("attempts")

@@ -6,6 +6,7 @@ request. The contract and its sources: docs/wire/portkey-routing.md.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace as replaced
@@ -15,11 +16,14 @@ from typing import Any
 from gateway.compat.portkey_config import Fixed, Routed, translate
 from gateway.compat.portkey_parts import CONFIG, MAX_TIMEOUT_MS
 from gateway.compat.portkey_providers import Providers, Refused
+from gateway.config.queries import patterns_in
 from gateway.config.schema import Settings
+from gateway.config.section import NAME
 from gateway.errors import InvalidHeader
+from gateway.feedback.item import is_deeper
 from gateway.jsonio import loads, readable
 from gateway.routing.hosts import AllowedHosts
-from gateway.routing.plan import Leaf, Plan, compile_plan, dressed
+from gateway.routing.plan import Conditional, Leaf, Node, Plan, compile_plan, dressed
 
 PROVIDER = "x-portkey-provider"
 VIRTUAL_KEY = "x-portkey-virtual-key"
@@ -31,7 +35,11 @@ ROUTING_HEADERS = frozenset(
 """Requests without any of these go by their model alone."""
 
 MAX_REMEMBERED = 256
-MAX_REMEMBERED_BYTES = 1024 * 1024
+MAX_REMEMBERED_BYTES = 8 * 1024 * 1024
+_NODE_BYTES = 8 * 1024
+_PATTERN_BYTES = 512 * 1024
+"""What a target and what a `$regex` may take when compiled, which is far more than they take in a header."""
+_MAX_LEVELS = 100
 
 
 class RequestedPlans:
@@ -42,6 +50,11 @@ class RequestedPlans:
         self._configs = {name: compile_plan(plan) for name, plan in settings.configs.items()}
         self._remembered: OrderedDict[bytes, tuple[Plan, int]] = OrderedDict()
         self.remembered_bytes = 0
+
+    @property
+    def remembered(self) -> int:
+        """How many plans are."""
+        return len(self._remembered)
 
     def plan(self, found: Mapping[bytes, bytes], routed: Routed, model: str | None) -> Plan:
         """`routed` gives the plan of a model. Raises InvalidHeader, and NoRoute from `routed`."""
@@ -54,7 +67,7 @@ class RequestedPlans:
             self._remembered.move_to_end(key)
             return remembered[0]
         plan = self._compiled({name.decode(): value for name, value in asked.items()}, routed, model)
-        self._remember(key, plan, sum(map(len, asked.values())) + len(model or ""))
+        self._remember(key, plan, sum(map(len, asked.values())) + len(model or "") + _held_bytes(plan.root))
         return plan
 
     def _remember(self, key: bytes, plan: Plan, size: int) -> None:
@@ -82,8 +95,10 @@ class RequestedPlans:
     def _named(self, name: str, fixed: Fixed) -> Plan:
         plan = self._configs.get(name)
         if plan is None:
+            # What is not shaped like a name is an object that was written wrongly, and may have a key in it.
+            shown = f'no config "{name}"' if re.fullmatch(NAME, name) else "no config of such a name"
             there = f"configs has {', '.join(self._configs)}" if self._configs else "there are none"
-            raise InvalidHeader(f'{CONFIG}: there is no config "{name[:64]}"; {there}', param=CONFIG)
+            raise InvalidHeader(f"{CONFIG}: there is {shown}; {there}", param=CONFIG)
         if fixed.custom_host is not None:
             raise InvalidHeader(
                 f'{CUSTOM_HOST}: does not go with the config "{name[:64]}", which has its own hosts; '
@@ -120,8 +135,19 @@ def _digest(asked: Mapping[bytes, bytes], model: str | None) -> bytes:
     for name in sorted(asked):
         digest.update(b"%d:%b%d:%b" % (len(name), name, len(asked[name]), asked[name]))
     if model is not None:
-        digest.update(model.encode("utf-8", "surrogatepass"))
+        wanted = model.encode("utf-8", "surrogatepass")
+        digest.update(b"model%d:%b" % (len(wanted), wanted))  # no header's length begins with a letter
     return digest.digest()
+
+
+def _held_bytes(node: Node) -> int:
+    """About what a compiled plan takes at most."""
+    if isinstance(node, Leaf):
+        return _NODE_BYTES
+    held = _NODE_BYTES + sum(map(_held_bytes, node.children))
+    if isinstance(node, Conditional):
+        held += _PATTERN_BYTES * sum(patterns_in(query) for query, _ in node.conditions)
+    return held
 
 
 def _limited(plan: Plan, fixed: Fixed) -> Plan:
@@ -131,18 +157,21 @@ def _limited(plan: Plan, fixed: Fixed) -> Plan:
     seconds = fixed.timeout_ms / 1000
 
     def limit(leaf: Leaf) -> Leaf:
-        return replaced(leaf, connect_timeout_s=seconds, first_byte_timeout_s=seconds)
+        return replaced(leaf, connect_timeout_s=seconds, first_byte_timeout_s=seconds, is_hurried=True)
 
     return dressed(plan, limit)
 
 
 def _parsed(written: bytes) -> Any:
     try:
-        return loads(written)
+        config = loads(written)
     except ValueError as error:
         raise InvalidHeader(
             f"{CONFIG}: is not JSON ({error}); send an object, or the name of a config", param=CONFIG
         ) from None
+    if is_deeper(config, _MAX_LEVELS):
+        raise InvalidHeader(f"{CONFIG}: is nested deeper than {_MAX_LEVELS} levels; flatten it", param=CONFIG)
+    return config
 
 
 def _text(asked: Mapping[str, bytes], header: str) -> str | None:

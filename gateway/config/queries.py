@@ -76,11 +76,11 @@ def parsed(query: Mapping[str, Any]) -> Query:
     return whole
 
 
-def asks_for_params(query: Query) -> bool:
-    """Whether the answer depends on the request's body."""
+def patterns_in(query: Query) -> int:
+    """How many `$regex` it has."""
     if isinstance(query, Test):
-        return query.source == "params"
-    return any(asks_for_params(part) for part in query.parts)
+        return int(query.matches is not None)
+    return sum(patterns_in(part) for part in query.parts)
 
 
 class _Parser:

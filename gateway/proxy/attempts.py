@@ -14,11 +14,12 @@ from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
 from gateway.errors import (
-    ClientGone,
     GatewayError,
     InvalidField,
+    ShuttingDown,
     UpstreamBroken,
     UpstreamError,
+    UpstreamTimeout,
 )
 from gateway.providers.paths import model_in_path
 from gateway.proxy.downstream import Downstream
@@ -30,7 +31,7 @@ from gateway.proxy.upstreams import KEY_REFUSED, TargetState, Upstream
 from gateway.records import Attempt, Headers
 from gateway.routing.override import merged
 from gateway.routing.plan import Context, Failure, Leaf, LoadBalance, Plan
-from gateway.routing.retry import failure_of, next_wait_s, retry_after_s
+from gateway.routing.retry import DEADLINE_PASSED, failure_of, next_wait_s, retry_after_s
 from gateway.routing.walk import Walk
 
 _KEY_REST_S = 10.0
@@ -145,13 +146,14 @@ class Attempts:
         return leaf.api_key is None and upstream.has_no_key_left(now)
 
     def badness(self, leaf: Leaf) -> float:
-        return self._state(leaf).health.badness(self._clock_s())
+        upstream, now = self._find(leaf), self._clock_s()
+        rest_s = upstream.state(leaf.model).health.badness(now)
+        if leaf.api_key is None and upstream.has_own_key:
+            rest_s = max(rest_s, upstream.keys.rest_s(now))
+        return rest_s
 
     def in_flight(self, leaf: Leaf) -> int:
-        return self._state(leaf).in_flight
-
-    def _state(self, leaf: Leaf) -> TargetState:
-        return self._find(leaf).state(leaf.model)
+        return self._find(leaf).state(leaf.model).in_flight
 
     # --- the attempts ---
 
@@ -162,6 +164,12 @@ class Attempts:
         recording.attempts = []
         walk = Walk(plan, ask.context, self, self._rng)
         leaf: Leaf = walk.first()
+        if deadline is not None and self._clock_s() >= deadline:
+            raise UpstreamTimeout(
+                f"the request's deadline (deadline_s: {plan.deadline_s:g}) passed before an upstream was "
+                "asked: its body came too slowly, or it waited for another request's answer",
+                limit="deadline",
+            )
         while True:
             if len(plan.leaves) > 1:
                 recording.target = leaf.label
@@ -228,10 +236,14 @@ class Attempts:
         except UpstreamError as error:
             now = self._note(ask, attempt._replace(error_kind=error.code), began)
             ask.let_go()
-            state.failed(error, now)
+            deadline_s = None if deadline is None else deadline - ask.recording.started_at
+            if _was_hurried(error, leaf, upstream.limits, had_s=now - began, deadline_s=deadline_s):
+                state.health.abandoned()
+            else:
+                state.failed(error, now)
             return Outcome(None, error, failure_of(error))
         except BaseException as gone:
-            self._note(ask, attempt._replace(error_kind=_word(gone)), began)
+            self._note(ask, attempt._replace(error_kind=_word(gone, ask.downstream)), began)
             ask.let_go()
             state.health.abandoned()
             raise
@@ -260,14 +272,20 @@ class Attempts:
         """Raises InvalidField for a body that cannot be changed as the target asks."""
         body, body_bytes = ask.body, ask.head.body_bytes
         model = None if ask.names_model_in_path else leaf.model  # then it is changed there, not in the body
-        if body is not None and (model is not None or leaf.override_params):
+        if body and (model is not None or leaf.override_params):
             if ask.params is None:
                 raise InvalidField(
                     f"target {leaf.label} changes the request (model or override_params), and this body is "
                     "not a JSON object; send JSON, or ask for a model whose route changes nothing",
                     param="model",
                 )
-            body = merged(ask.params, model, leaf.override_params)
+            try:
+                body = merged(ask.params, model, leaf.override_params)
+            except ValueError as error:
+                raise InvalidField(
+                    f"target {leaf.label} changes the request (model or override_params), and this body is "
+                    f"{error}; flatten it, or ask for a model whose route changes nothing"
+                ) from error
             body_bytes = len(body)
         return UpstreamRequest(
             method=ask.recording.method,
@@ -306,10 +324,26 @@ class Attempts:
         return limits._replace(deadline_s=max(_MIN_LEFT_S, deadline - self._clock_s()))
 
 
-def _word(error: BaseException) -> str:
-    if isinstance(error, GatewayError):
-        return error.code
-    return ClientGone.code if isinstance(error, asyncio.CancelledError) else GatewayError.code
+def _was_hurried(
+    error: UpstreamError, leaf: Leaf, limits: Limits, *, had_s: float, deadline_s: float | None
+) -> bool:
+    """Whether an attempt that was given `had_s` had too little time to say anything of its target.
+
+    So it is where a request is less patient than its upstream's `limits`, and where most of the request's
+    `deadline_s` was used up before.
+    """
+    if not isinstance(error, UpstreamTimeout):
+        return False
+    if error.code == DEADLINE_PASSED:
+        return deadline_s is not None and had_s < deadline_s / 2
+    own_s = limits.connect_s if error.code == "upstream_connect_timeout" else limits.first_byte_s
+    return leaf.is_hurried and had_s < own_s
+
+
+def _word(error: BaseException, downstream: Downstream) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return (downstream.interruption or ShuttingDown).code
+    return error.code if isinstance(error, GatewayError) else GatewayError.code
 
 
 async def _discard(outcome: Outcome, ask: Ask) -> None:

@@ -85,6 +85,11 @@ class Downstream:
             self._interruption = reason
             self._task.cancel()
 
+    @property
+    def interruption(self) -> GatewayError | None:
+        """Why the task is being cancelled, if it was from here."""
+        return self._interruption
+
     def take_interruption(self) -> GatewayError | None:
         """Why the task was cancelled, if it was from here; it is then no longer cancelled."""
         reason, self._interruption = self._interruption, None

@@ -45,6 +45,7 @@ from gateway.proxy.upstream.base import UpstreamRequest, UpstreamResponse
 from gateway.proxy.upstreams import Upstream
 from gateway.records import NO_PAYLOAD, Exchange, Headers
 from gateway.routing.plan import Plan
+from gateway.routing.retry import retry_after_s
 from gateway.routing.table import RouteTable
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,8 @@ class Forwarder:
             response = await upstream.transport.open(request)
             try:
                 if response.status >= 429:
-                    state.answered(response.status, perf_counter())
+                    after_s = retry_after_s(response.headers, self._clock_ns() / 1e9)
+                    state.answered(response.status, perf_counter(), after_s)
                 own = own_headers(recording.trace_id, recording.id)
                 await self._relay.answer(response, recording, downstream, own)
                 if state.is_suspect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -26,8 +27,11 @@ _FRAMING = frozenset({b"host", b"content-length", b"expect"})
 _OWN = frozenset({TRACE_ID, b"x-metadata", b"x-tags", b"x-capture"})
 _OWN_PREFIX = b"x-portkey-"
 _KEY_HEADERS = frozenset(
-    {b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"x-portkey-api-key"}
-)
+    {
+        b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"x-portkey-api-key",
+        b"confident-api-key", b"confident_api_key", b"x-log10-token",
+    }
+)  # fmt: skip
 
 NONE_NAMED: frozenset[bytes] = frozenset()
 _KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
@@ -94,6 +98,7 @@ def named_by_connection(headers: Headers) -> frozenset[bytes]:
 
 
 _NOT_RETURNED = HOP_BY_HOP | {TRACE_ID, PORTKEY_TRACE_ID, REQUEST_ID, UPSTREAM_REQUEST_ID}
+_OF_EVERY_ANSWER = 3
 _RETURNED = _Passes(lambda name: name not in _NOT_RETURNED)
 
 
@@ -108,6 +113,9 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
         kept = [field for field in kept if field[0] not in named]
     if status in (204, 304):
         kept = [field for field in kept if field[0] != b"content-length"]  # no body for it to measure
+    if len(own) > _OF_EVERY_ANSWER:  # the others an upstream may send, too, and then ours are the true ones
+        ours = {name for name, _ in own}
+        kept = [field for field in kept if field[0] not in ours]
     kept += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == REQUEST_ID]
     return kept + own
 
@@ -118,8 +126,23 @@ def without_key(scope: Mapping[str, Any]) -> Headers:
     holder = scope.get("gateway.key")
     if holder is None:
         return headers
-    key = dict(headers)[holder.header].rpartition(b" ")[2]  # some clients send it in two headers
-    return [field for field in headers if field[0] not in _KEY_HEADERS or key not in field[1]]
+    key = _key_in(dict(headers)[holder.header])  # some clients send it in two headers
+    return [
+        field
+        for field in headers
+        if field[0] not in _KEY_HEADERS or (key not in field[1] and key != _key_in(field[1]))
+    ]
+
+
+def _key_in(value: bytes) -> bytes:
+    """The key in a header's value: all of it, what follows the scheme, or what Basic hides as a password."""
+    scheme, _, text = value.rpartition(b" ")
+    if scheme.strip().lower() != b"basic":
+        return text
+    try:
+        return b64decode(text).partition(b":")[2] or text
+    except ValueError:
+        return text
 
 
 def own_headers(trace_id: str, request_id: str) -> Headers:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.relay import is_event_stream
+from gateway.proxy.relay import is_encoded, is_event_stream
 from gateway.proxy.upstream.base import UpstreamResponse
 from gateway.records import Headers
 
@@ -35,7 +35,9 @@ def plain_text_only(headers: Headers) -> Headers:
 
 
 def is_stream(response: UpstreamResponse) -> bool:
-    return response.status == 200 and is_event_stream(response.headers)
+    """Whether its events can follow the comments."""
+    headers = response.headers
+    return response.status == 200 and is_event_stream(headers) and not is_encoded(headers)
 
 
 async def comments_until(

@@ -105,4 +105,4 @@ def is_event_stream(headers: Headers) -> bool:
 
 
 def is_encoded(headers: Headers) -> bool:
-    return any(name == b"content-encoding" for name, _ in headers)
+    return any(name == b"content-encoding" and value.lower() != b"identity" for name, value in headers)

@@ -39,6 +39,8 @@ class TargetState:
     in_flight: int = 0
     last_error: str | None = None
     is_suspect: bool = False
+    is_configured: bool = False
+    """Whether the configuration names it; the others are what single requests asked for."""
 
     def failed(self, error: UpstreamError, now_s: float) -> None:
         """No answer, or not all of it."""
@@ -93,15 +95,25 @@ class Upstream:
     """The state for requests whose model is not renamed, which is in `states`, too."""
 
     def __post_init__(self) -> None:
-        self.plain = self.states[None] = TargetState(self.new_health())
+        self.plain = self.states[None] = TargetState(self.new_health(), is_configured=True)
 
     def state(self, model: str | None) -> TargetState:
         found = self.states.get(model)
         if found is None:
             if len(self.states) >= _MAX_STATES:  # requests can name models, too
+                self._forget_the_quiet()
+            if len(self.states) >= _MAX_STATES:
                 return self.plain
             found = self.states[model] = TargetState(self.new_health())
         return found
+
+    def _forget_the_quiet(self) -> None:
+        """Nothing is lost with the state of a target that is well and not asked now."""
+        self.states = {
+            model: state
+            for model, state in self.states.items()
+            if state.is_configured or state.in_flight or state.is_suspect
+        }
 
     def headers(self, path: str, key: int, headers: Headers) -> Headers:
         """The client's `headers` as they go upstream, with our key of that number (from 0), if any."""
@@ -115,4 +127,4 @@ class Upstream:
 
     def has_no_key_left(self, now_s: float) -> bool:
         """Whether all of our own keys for it rest."""
-        return self.has_own_key and len(self.keys.resting(now_s)) == len(self.filters)
+        return self.has_own_key and self.keys.all_rest(now_s)

@@ -31,6 +31,8 @@ FEW_ANSWERS = 5.0
 """Worth fewer than these, scores are said to be few. That is for people; shares know no such step."""
 NEGLIGIBLE = 1e-9
 """A score that counts less than this does not count: what is divided by it would overflow."""
+IMMENSE = 1e100
+"""A score beyond this, up or down, does not count: its square would overflow, and undo all others."""
 _CLEAR = 0.95
 _RULED_OUT = 0.05
 
@@ -58,13 +60,13 @@ def faded(weight: float, *, age_s: float, half_life_s: float) -> float:
 
 
 def evidence(scores: Iterable[tuple[float, float]]) -> Evidence:
-    """Of pairs of a value and what it counts now; negligible ones are left out.
+    """Of pairs of a value and what it counts now; negligible and immense ones are left out.
 
     Added up around the running mean (West 1979), so that large values lose no digits.
     """
     count, total, mean, spread = NO_EVIDENCE
     for value, weight in scores:
-        if weight < NEGLIGIBLE:
+        if weight < NEGLIGIBLE or abs(value) > IMMENSE:
             continue
         count += 1
         total += weight

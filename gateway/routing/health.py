@@ -53,11 +53,14 @@ class Health:
         self._until_s = self._probed_s = None
 
     def failed(self, now_s: float, rest_s: float | None = None) -> None:
-        """`rest_s` is how long the target itself asked to be left alone: then it rests at once."""
+        """`rest_s` is how long the target itself asked to be left alone: then it rests at once.
+
+        Being asked back at once (0) is no rest: then it is a failure like any other.
+        """
         self._failures += 1
         if not self._limit:
             return
-        if rest_s is not None:
+        if rest_s:
             self._rest(now_s, min(rest_s, self._max_rest_s))
         elif self._until_s is None:
             if self._failures >= self._limit:

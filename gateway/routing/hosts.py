@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.custom_hosts import CustomHosts, HostPattern, parse_pattern
+from gateway.config.urls import check_base_url
 from gateway.routing.addresses import parse_address
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -81,6 +82,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         raise ValueError("a host's URL has no query and no fragment; remove them")
     if _DOT_SEGMENT.search(parts.path):
         raise ValueError("a host's URL has no dot segment (/./ or /../); write the path it stands for")
+    check_base_url(url)  # it becomes the base URL of an upstream, with the same rules for braces
     return parts, port
 
 

@@ -31,6 +31,10 @@ class KeyRotation:
     def all_rest(self, now_s: float) -> bool:
         return all(until_s > now_s for until_s in self._until_s)
 
+    def rest_s(self, now_s: float) -> float:
+        """Seconds until one of them does not rest."""
+        return max(0.0, min(self._until_s) - now_s)
+
     def resting(self, now_s: float) -> tuple[int, ...]:
         """The keys that rest now."""
         return tuple(index for index, until_s in enumerate(self._until_s) if until_s > now_s)

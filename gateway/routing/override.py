@@ -15,12 +15,19 @@ def merged(body: Mapping[str, Any], model: str | None, override_params: Mapping[
     """`body` with the changes, as compact JSON; `model` has the last word on the model.
 
     Objects are merged member by member, all else is replaced, and null removes what stands there. Source:
-    RFC 7396, JSON Merge Patch.
+    RFC 7396, JSON Merge Patch. Raises ValueError for what is nested too deeply to be written again.
     """
     changed = _patched(body, override_params)
     if model is not None:
         changed["model"] = model
-    return jsonio.dumps(changed)
+    try:
+        return jsonio.dumps(changed)
+    except TypeError:  # orjson writes 254 levels and integers of 64 bits, and more than that can be read
+        pass
+    try:
+        return jsonio.dumps_exact(changed)
+    except RecursionError:
+        raise ValueError("nested too deeply to be changed") from None
 
 
 def merged_params(above: Mapping[str, Any], here: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from gateway.config import routes as schema
-from gateway.config.queries import Query, asks_for_params, parsed
+from gateway.config.queries import Query, parsed
 from gateway.records import Headers
 from gateway.routing.override import merged_params
 
@@ -26,7 +26,8 @@ class Leaf:
 
     `index` is where it stands in the plan, in Portkey's words: `config`, `config.targets[0].targets[1]`.
     `model` None leaves the request's own. A timeout of None is the upstream's. `api_key` and `base_url` are a
-    key and a host that the request itself brought.
+    key and a host that the request itself brought; `is_hurried` is whether the limits until an answer begins
+    are its own, too.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Leaf:
     retry: schema.Retry = field(default_factory=schema.Retry)
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
+    is_hurried: bool = False
 
     @property
     def changes_body(self) -> bool:
@@ -103,8 +105,7 @@ Node = Leaf | Fallback | LoadBalance | Conditional
 class Plan:
     """A route or a named config, ready to be walked.
 
-    `only` is the root where that is one leaf, so that there is nothing to walk. `reads_body`: the way depends
-    on the request's JSON body, or some target changes it.
+    `only` is the root where that is one leaf, so that there is nothing to walk.
     """
 
     root: Node
@@ -113,7 +114,6 @@ class Plan:
     cache: schema.CacheUse | None
     sse_keepalive_s: float | None
     only: Leaf | None
-    reads_body: bool
 
     @property
     def is_plain(self) -> bool:
@@ -182,7 +182,6 @@ def compile_plan(plan: schema.Target, dress: Dress | None = None) -> Plan:
         cache=whole.cache if whole else None,
         sse_keepalive_s=whole.sse_keepalive_s if whole else None,
         only=root if isinstance(root, Leaf) else None,
-        reads_body=any(leaf.changes_body for leaf in leaves) or _asks_for_params(root),
     )
 
 
@@ -281,14 +280,6 @@ def _seeds(targets: tuple[schema.Target, ...], children: tuple[Node, ...]) -> tu
         seed = (target.name or "|".join(leaf.label for leaf in _leaves(child))).encode() + b"\0"
         seeds.append(b"%b%d" % (seed, sum(other.startswith(seed) for other in seeds)))
     return tuple(seeds)
-
-
-def _asks_for_params(node: Node) -> bool:
-    if isinstance(node, Leaf):
-        return False
-    if isinstance(node, Conditional) and any(asks_for_params(query) for query, _ in node.conditions):
-        return True
-    return any(_asks_for_params(child) for child in node.children)
 
 
 def _nearest(here: float | None, above: float | None) -> float | None:

@@ -26,6 +26,7 @@ MAX_RETRY_AFTER_S = 7 * 86_400.0
 
 _MAX_VALUE_BYTES = 64
 _CONNECTION = (UpstreamUnreachable, UpstreamBroken, UpstreamBusy)
+DEADLINE_PASSED = "upstream_deadline_timeout"
 _OUT_OF_TIME = "upstream_total_timeout"
 
 

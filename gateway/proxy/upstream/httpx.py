@@ -122,7 +122,7 @@ class HttpxTransport:
         return {} if self._settings.proxy else {"target": request.target}
 
     def _translate(self, error: httpx.TransportError, limits: Limits) -> UpstreamError:
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
         match error:
             case httpx.ConnectTimeout():
                 return limits.passed("connect", self._name)
@@ -140,6 +140,11 @@ class HttpxTransport:
 
     async def close(self) -> None:
         await self._transport.aclose()
+
+
+def _reason(error: httpx.TransportError) -> str:
+    """Without the bytes that h11 repeats where it cannot read them: an upstream may put our key there."""
+    return str(error).partition(": bytearray(")[0] or type(error).__name__
 
 
 class HttpxResponse:
@@ -174,7 +179,7 @@ class HttpxResponse:
             limit = "idle" if idle_deadline < self._total_deadline else "total"
             raise self._limits.passed(limit, self._name) from error
         except httpx.TransportError as error:
-            raise UpstreamAborted(f"upstream {self._name}: the answer broke off: {error}") from error
+            raise UpstreamAborted(f"upstream {self._name}: the answer broke off: {_reason(error)}") from error
         if self._left is not None:
             self._left -= len(chunk)
         self._ended = not chunk or self._left == 0
