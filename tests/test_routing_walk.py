@@ -356,9 +356,7 @@ def test_with_all_healthy_a_fallback_begins_with_its_first(plan: Plan, n: int, s
         node = node.children[0]
     try:
         first = Walk(plan, context(metadata={"n": n}), HEALTHY, Random(seed)).first()
-        Walk(
-            Plan(node, (), None, None, None, None, False), context(metadata={"n": n}), HEALTHY, Random(0)
-        ).first()
+        Walk(Plan(node, (), None, None, None, None), context(metadata={"n": n}), HEALTHY, Random(0)).first()
     except NoRoute:
         return  # a conditional there leads nowhere
     assert first in ((node,) if isinstance(node, Leaf) else node.leaves)
