@@ -72,7 +72,6 @@ class Gateway:
             settings.store,
             wait=settings.capture.commit == "sync",
         )
-        self._steering = steering_of(settings, database)
         self._custom_hosts: CustomHosts[Upstream] = CustomHosts(
             AddressGuard([parse_network(text) for text in settings.custom_hosts.private_networks]),
             upstream_of,
@@ -80,8 +79,10 @@ class Gateway:
         self._answers = KeptAnswers(database, settings.cache, _now_ms)
         self._cache = ResponseCache(self._answers, settings.cache, _now_ms)
         self._routes = RouteTable(settings.routes, settings.upstreams)
-        named = [compile_plan(plan) for plan in settings.configs.values()]
-        note_targets([*self._routes.plans, *named], self._upstreams)
+        self._configs = {name: compile_plan(plan) for name, plan in settings.configs.items()}
+        note_targets([*self._routes.plans, *self._configs.values()], self._upstreams)
+        self._steering = self._steering_of_plans()
+        self._capture_bytes = max(settings.capture.max_body_bytes, _MIN_CAPTURE_BYTES)
         self._requested_plans: RequestedPlans | None = None
         self._forwarder = self._proxy()
         self._keys = key_ring(settings.keys)
@@ -114,7 +115,6 @@ class Gateway:
     def _proxy(self) -> Forwarder:
         settings = self._settings
         routes = self._routes
-        capture_bytes = max(settings.capture.max_body_bytes, _MIN_CAPTURE_BYTES)
         shares = self._steering.shares if self._steering is not None else lambda _: None
         attempts = Attempts(self._find, shares=shares, rng=random.Random())  # noqa: S311 - no secret
         return Forwarder(
@@ -124,11 +124,23 @@ class Gateway:
             status_of=answer_status,
             plain=plain_plans(routes.plans, self._upstreams),
             attempts=CachedAttempts(self._cache, self._lookups(), attempts),
-            relay=Relay(self._writer.record, capture_bytes),
+            relay=Relay(self._writer.record, self._capture_bytes),
             error_body=error_body,
             server=settings.server,
-            capture_bytes=capture_bytes,
+            capture_bytes=self._capture_bytes,
         )
+
+    def _steering_of_plans(self) -> Steering | None:
+        """What works the weights out for plans that follow feedback; None where there is none."""
+        settings = self._settings
+        if not any(plan.is_steered for plan in (*settings.routes, *settings.configs.values())):
+            return None
+        from gateway.feedback.steering import Steering  # noqa: PLC0415 - for who steers
+
+        routes = {f"routes[{place}]": plan for place, plan in enumerate(self._routes.plans)}
+        configs = {f"configs.{name}": plan for name, plan in self._configs.items()}
+        key_ids = [DEFAULT_KEY_ID, *settings.keys]
+        return Steering(routes | configs, self._database, key_ids=key_ids, now_ms=_now_ms)
 
     def _lookups(self) -> Lookups:
         settings = self._settings
@@ -152,7 +164,7 @@ class Gateway:
             Listings(self._upstreams).entries,
             self._forwarder,
             self._writer.record,
-            max_body_bytes=max(settings.capture.max_body_bytes, _MIN_CAPTURE_BYTES),
+            max_body_bytes=self._capture_bytes,
         )
 
     def _requested(
@@ -161,7 +173,7 @@ class Gateway:
         if self._requested_plans is None:
             from gateway.compat.portkey_routing import RequestedPlans  # noqa: PLC0415 - for who asks
 
-            self._requested_plans = RequestedPlans(self._settings)
+            self._requested_plans = RequestedPlans(self._settings, self._configs)
         return self._requested_plans.plan(asking, choose, model)
 
     def _find(self, leaf: Leaf) -> Upstream:
@@ -273,13 +285,3 @@ def key_ring(keys: Mapping[str, schema.Key]) -> KeyRing | None:
     if not keys:
         return None
     return KeyRing({key.digest(hash_of): name for name, key in keys.items()})
-
-
-def steering_of(settings: schema.Settings, database: SqliteDatabase) -> Steering | None:
-    """What works the weights out for plans that follow feedback; None where there is none."""
-    if not any(plan.is_steered for plan in (*settings.routes, *settings.configs.values())):
-        return None
-    from gateway.feedback.steering import Steering, configured_plans  # noqa: PLC0415 - for who steers
-
-    key_ids = [DEFAULT_KEY_ID, *settings.keys]
-    return Steering(configured_plans(settings), database, key_ids=key_ids, now_ms=_now_ms)

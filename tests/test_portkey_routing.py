@@ -27,7 +27,7 @@ from gateway.errors import ClientError, InvalidHeader
 from gateway.proxy.incoming import ASKING
 from gateway.records import Attempt
 from gateway.routing.override import merged
-from gateway.routing.plan import Conditional, Fallback, Leaf, LoadBalance, Plan
+from gateway.routing.plan import Conditional, Fallback, Leaf, LoadBalance, Plan, compile_plan
 from gateway.routing.table import RouteTable
 from gateway.upstreams import upstream_of
 from tests.harness import SILENCE, RunningGateway, WireUpstream, run_gateway
@@ -485,6 +485,7 @@ SETTINGS = Settings.model_validate(
     }
 )
 ROUTES = RouteTable(SETTINGS.routes, SETTINGS.upstreams)
+CONFIGS = {name: compile_plan(plan) for name, plan in SETTINGS.configs.items()}
 
 
 def plan_of(config: Any = None, model: str | None = "m", **headers: str) -> Plan:
@@ -493,7 +494,7 @@ def plan_of(config: Any = None, model: str | None = "m", **headers: str) -> Plan
     }
     if config is not None:
         found[b"x-portkey-config"] = json.dumps(config).encode()
-    return RequestedPlans(SETTINGS).plan(found, ROUTES.choose, model)
+    return RequestedPlans(SETTINGS, CONFIGS).plan(found, ROUTES.choose, model)
 
 
 def test_every_routing_header_is_read_from_the_request() -> None:
@@ -502,7 +503,7 @@ def test_every_routing_header_is_read_from_the_request() -> None:
 
 def test_other_headers_leave_the_plan_as_it_is() -> None:
     found = {b"x-portkey-cache": b"simple", b"x-portkey-config": b" "}
-    assert RequestedPlans(SETTINGS).plan(found, ROUTES.choose, "m") is ROUTES.choose("m")
+    assert RequestedPlans(SETTINGS, CONFIGS).plan(found, ROUTES.choose, "m") is ROUTES.choose("m")
 
 
 @pytest.mark.parametrize(
@@ -688,7 +689,7 @@ def test_however_deep_a_config_is_nested_it_is_refused_or_followed(
     for part in ("override_params", "retry", "cache", "request_timeout", "strategy", "weight", "name", "x"):
         config = f'{{"provider":"first","{part}":{nested}}}'.encode()
         try:
-            plan = RequestedPlans(SETTINGS).plan({b"x-portkey-config": config}, ROUTES.choose, "m")
+            plan = RequestedPlans(SETTINGS, CONFIGS).plan({b"x-portkey-config": config}, ROUTES.choose, "m")
         except InvalidHeader:
             continue
         assert plan.only is not None
@@ -697,7 +698,7 @@ def test_however_deep_a_config_is_nested_it_is_refused_or_followed(
 
 def test_a_model_cannot_be_mistaken_for_a_header() -> None:
     """Else a model could be made up so that its plan is remembered as that of somebody else's headers."""
-    plans = RequestedPlans(SETTINGS)
+    plans = RequestedPlans(SETTINGS, CONFIGS)
     disguised = "25:x-portkey-request-timeout4:1000m"
     plan = plans.plan({b"x-portkey-provider": b"first"}, ROUTES.choose, disguised)
     asked = {b"x-portkey-provider": b"first", b"x-portkey-request-timeout": b"1000"}
@@ -706,7 +707,7 @@ def test_a_model_cannot_be_mistaken_for_a_header() -> None:
 
 
 def test_what_large_plans_take_is_bounded_and_not_what_their_headers_do() -> None:
-    plans = RequestedPlans(SETTINGS)
+    plans = RequestedPlans(SETTINGS, CONFIGS)
     targets = [{"name": f"t{number}", "provider": "first"} for number in range(60)]
     query = {"$and": [{"metadata.x": {"$regex": "a.{100}"}}] * 2}
     strategy = {"mode": "conditional", "conditions": [{"query": query, "then": "t0"}], "default": "t1"}
@@ -729,7 +730,7 @@ async def test_models_that_requests_made_up_do_not_take_the_place_of_others() ->
 
 
 def test_plans_are_remembered_within_bounds() -> None:
-    plans = RequestedPlans(SETTINGS)
+    plans = RequestedPlans(SETTINGS, CONFIGS)
 
     def ask(number: int) -> Plan:
         config = json.dumps({"provider": "first", "name": f"n{number}"}).encode()

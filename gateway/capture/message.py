@@ -1,6 +1,7 @@
-"""The final message of a stream, put together from its events in the shape of an unstreamed answer.
+"""What a kept body says: JSON kept whole, and the final message of a stream, put together from its events.
 
-Computed when somebody reads it, never on the request path: the raw events are what is stored.
+A streamed answer gets the shape of an unstreamed one. Computed when somebody reads it, never on the request
+path: the raw events are what is stored.
 """
 
 from __future__ import annotations
@@ -8,9 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.capture import sse
-from gateway.jsonio import JSON, loads
+from gateway.jsonio import JSON, loads, loads_lenient
 
 _CONCATENATED = ("content", "refusal", "reasoning_content", "reasoning")
+
+
+def whole_json(head: bytes | None, tail: bytes | None, content_encoding: str | None) -> JSON:
+    """A body as JSON; None where it was not kept whole, is still encoded, or is no JSON."""
+    if head is None or tail is not None or content_encoding is not None:
+        return None
+    try:
+        return loads_lenient(head)
+    except ValueError:
+        return None
 
 
 def assemble(head: bytes, tail: bytes | None) -> JSON:

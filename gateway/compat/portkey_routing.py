@@ -43,11 +43,14 @@ _MAX_LEVELS = 100
 
 
 class RequestedPlans:
-    """`plan` gives the plan that a request's headers ask for; compiled ones are remembered, within bounds."""
+    """`plan` gives the plan that a request's headers ask for; compiled ones are remembered, within bounds.
 
-    def __init__(self, settings: Settings) -> None:
+    `configs` are the plans that a request may name.
+    """
+
+    def __init__(self, settings: Settings, configs: Mapping[str, Plan]) -> None:
         self._providers = Providers(settings.upstreams, AllowedHosts(settings.custom_hosts))
-        self._configs = {name: compile_plan(plan) for name, plan in settings.configs.items()}
+        self._configs = configs
         self._remembered: OrderedDict[bytes, tuple[Plan, int]] = OrderedDict()
         self.remembered_bytes = 0
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.capture.message import assemble
-from gateway.jsonio import JSON, dumps_text, loads_lenient
+from gateway.capture.message import assemble, whole_json
+from gateway.jsonio import JSON, dumps_text
 from gateway.records import BodyRow, ExchangeRow
 
 MAX_IMAGE_CHARS = 2 * 1024 * 1024
@@ -60,7 +60,7 @@ def talk(row: ExchangeRow, bodies: BodyRow | None) -> Talk:
         return Talk((), (), ("The bodies of this exchange were not kept (capture.bodies).",))
     notes: list[str] = []
     asked: tuple[Turn, ...] = ()
-    request = _json(bodies.request_head, bodies.request_tail, bodies.request_encoding)
+    request = whole_json(bodies.request_head, bodies.request_tail, bodies.request_encoding)
     if isinstance(request, dict):
         turns = list(_asked(request))
         if len(turns) > MAX_TURNS:
@@ -87,21 +87,12 @@ def repeated(turns: Iterable[Turn], before: Iterable[Turn]) -> int:
     return count
 
 
-def _json(head: bytes | None, tail: bytes | None, encoding: str | None) -> JSON:
-    if head is None or tail is not None or encoding is not None:
-        return None
-    try:
-        return loads_lenient(head)
-    except ValueError:
-        return None
-
-
 def _answer(row: ExchangeRow, bodies: BodyRow) -> JSON:
     if bodies.response_head is None or bodies.response_encoding is not None:
         return None
     if row.streamed:
         return assemble(bodies.response_head, bodies.response_tail)
-    return _json(bodies.response_head, bodies.response_tail, None)
+    return whole_json(bodies.response_head, bodies.response_tail, None)
 
 
 def _unread(bodies: BodyRow) -> Iterator[Turn]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.capture.message import assemble
-from gateway.jsonio import JSON, dumps_text, loads_lenient
+from gateway.capture.message import assemble, whole_json
+from gateway.jsonio import JSON, dumps_text
 from gateway.records import BodyRow, ExchangeRow
 
 Message = dict[str, Any]
@@ -38,25 +38,16 @@ NOTHING = Conversation(None, None, None)
 def conversation(row: ExchangeRow, bodies: BodyRow | None) -> Conversation:
     if bodies is None:
         return NOTHING
-    request = _whole(bodies.request_head, bodies.request_tail, bodies.request_encoding)
+    request = whole_json(bodies.request_head, bodies.request_tail, bodies.request_encoding)
     messages, rest = _asked(row.path, request) if isinstance(request, dict) else (None, None)
     return Conversation(messages, rest, _answered(_final(row, bodies)))
-
-
-def _whole(head: bytes | None, tail: bytes | None, content_encoding: str | None) -> JSON:
-    if head is None or tail is not None or content_encoding is not None:
-        return None
-    try:
-        return loads_lenient(head)
-    except ValueError:
-        return None
 
 
 def _final(row: ExchangeRow, bodies: BodyRow) -> JSON:
     """The answer's JSON; of a stream, what its events amount to."""
     head = bodies.response_head
     if not row.streamed:
-        return _whole(head, bodies.response_tail, bodies.response_encoding)
+        return whole_json(head, bodies.response_tail, bodies.response_encoding)
     if head is None or bodies.response_tail is not None or bodies.response_encoding is not None:
         return None
     return assemble(head, None)

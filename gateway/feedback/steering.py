@@ -17,10 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gateway.config.routes import Steering as Settings
-from gateway.config.schema import Settings as Configuration
 from gateway.errors import StoreUnavailable
 from gateway.routing.bandit import NO_EVIDENCE, Evidence, chances, evidence, faded, reason, shares
-from gateway.routing.plan import ROOT_INDEX, Leaf, LoadBalance, Node, Plan, compile_plan
+from gateway.routing.plan import ROOT_INDEX, Leaf, LoadBalance, Node, Plan
 from gateway.store.base import Database
 from gateway.store.steering import Opinion, opinions
 
@@ -179,12 +178,6 @@ class Steering:
                 refreshed_at_ms=now_ms,
                 last_error=None,
             )
-
-
-def configured_plans(settings: Configuration) -> dict[str, Plan]:
-    """Every plan of the configuration, by where it is."""
-    routes = {f"routes[{place}]": compile_plan(route) for place, route in enumerate(settings.routes)}
-    return routes | {f"configs.{name}": compile_plan(plan) for name, plan in settings.configs.items()}
 
 
 def _failed(strategies: Sequence[_Strategy], reason_: str) -> None:
