@@ -129,7 +129,7 @@ async def test_a_line_of_five_megabytes_slows_nothing(tmp_path: Path) -> None:
         took_s = time.perf_counter() - started
         raw = await dashboard.client.get("/ui/raw", params={"id": exchange_id, "part": "response"})
     assert len(page) + len(listed) < 200_000
-    assert took_s < 1.0
+    assert took_s < 5  # what is quadratic in such a line takes minutes
     assert len(raw.content) > 5_000_000
 
 

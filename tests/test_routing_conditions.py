@@ -163,7 +163,7 @@ def test_a_hostile_pattern_takes_no_longer_than_any_other(pattern: str) -> None:
     query = parsed({"params.x": {"$regex": pattern}})
     began = time.perf_counter()
     assert not holds(query, text)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 10  # a backtracking engine would take years
 
 
 def test_of_a_long_text_only_the_start_is_looked_at() -> None:

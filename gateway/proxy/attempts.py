@@ -38,6 +38,7 @@ _KEY_REST_S = 10.0
 _MAX_KEY_REST_S = 3600.0
 _MAX_ATTEMPTS = 100
 _MIN_LEFT_S = 0.001
+_TIMER_GRAIN_S = 0.002  # the loop's timers count whole milliseconds and ring up to two too early
 
 
 @dataclass(slots=True)
@@ -209,7 +210,7 @@ class Attempts:
                 return outcome
             await _discard(outcome, ask)
             if wait_s:
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(wait_s + _TIMER_GRAIN_S)
 
     async def _try(self, leaf: Leaf, upstream: Upstream, ask: Ask, deadline: float | None) -> Outcome:
         began = self._clock_s()
