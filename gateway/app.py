@@ -125,6 +125,7 @@ class Gateway:
             plain=plain_plans(routes.plans, self._upstreams),
             attempts=CachedAttempts(self._cache, self._lookups(), attempts),
             relay=Relay(self._writer.record, self._capture_bytes),
+            record_then=self._writer.record_then,
             error_body=error_body,
             server=settings.server,
             capture_bytes=self._capture_bytes,

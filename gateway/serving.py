@@ -24,6 +24,7 @@ from gateway.config import schema
 from gateway.config.load import ConfigSource
 from gateway.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.observability.logging import configure
+from gateway.proxy.downstream import WholeRequest
 from gateway.store.sqlite import SqliteDatabase
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class Application:
         if self._gateway is not None and scope["type"] == "http":
             return self._gateway.app(scope, receive, send)
         return self._lifespan(receive, send)
+
+    def at_once(self, whole: WholeRequest) -> bool:
+        return self._gateway is not None and self._gateway.app.at_once(whole)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

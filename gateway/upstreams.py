@@ -40,6 +40,7 @@ def transport(name: str, settings: schema.Upstream) -> Transport:
 def upstream_of(name: str, settings: schema.Upstream, via: Transport | None = None) -> Upstream:
     keys = settings.keys
     none: list[str | None] = [None]
+    used = via or transport(name, settings)
     filters: dict[Dialect, list[RequestFilter]] = {
         dialect: [request_filter(settings, key, dialect) for key in keys or none]
         for dialect in ("openai", "native")
@@ -54,7 +55,8 @@ def upstream_of(name: str, settings: schema.Upstream, via: Transport | None = No
             query=settings.query,
             dropped=QUERY_CREDENTIALS.get(settings.provider, ()) if keys else (),
         ),
-        transport=via or transport(name, settings),
+        transport=used,
+        direct=used if isinstance(used, NativeTransport) else None,
         filters=filters["openai"],
         native=filters["native"] if takes_keys_differently(settings.provider) else None,
         keyed=lambda key, dialect: request_filter(settings, key, dialect),

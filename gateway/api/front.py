@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from gateway.api.resource import openai_error
 from gateway.auth.keys import KeyRing
 from gateway.errors import GatewayError, InvalidKey
 from gateway.ids import new_id
+from gateway.proxy.downstream import WholeRequest
 from gateway.proxy.forward import INTERNAL_MESSAGE
 from gateway.proxy.headers import own_headers
 from gateway.proxy.incoming import select_trace_id
@@ -33,6 +35,14 @@ _DOUBLED = re.compile(rb"/{2,}")
 _DOUBLED_AT_THE_START = re.compile(rb"^/+(?:v1/+)?")
 
 
+class Forward(Protocol):
+    """An ASGI application that also takes a whole request as it is, without a task of its own."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]: ...
+
+    def at_once(self, whole: WholeRequest) -> None: ...
+
+
 class Front:
     """ASGI application over two others: `forward` for the upstreams' paths, `own` for ours.
 
@@ -42,7 +52,7 @@ class Front:
 
     def __init__(
         self,
-        forward: ASGIApp,
+        forward: Forward,
         own: ASGIApp,
         keys: KeyRing | None = None,
         *,
@@ -77,6 +87,16 @@ class Front:
                 return self._models(scope, receive, send)
             return self._forward(scope, receive, send)
         return self._serve(self._own, _joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
+
+    def at_once(self, whole: WholeRequest) -> bool:
+        """Serve a request to one of PLAIN_PATHS that has arrived whole. False: it is for `__call__`, after all."""
+        if self._keys is not None:
+            try:
+                whole.holder = self._keys.holder_of_forwarded(whole.headers)
+            except InvalidKey:
+                return False
+        self._forward.at_once(whole)
+        return True
 
     async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id(self._clock_ns())

@@ -100,10 +100,11 @@ class Models:
     async def _answer(
         self, scope: Scope, send: Send, make: Callable[[Headers], Awaitable[tuple[bytes, Headers]]]
     ) -> None:
-        recording = begin(scope, self._clock_ns())
+        headers, holder = scope["headers"], scope.get("gateway.key")
+        recording = begin(scope["method"], scope["path"], headers, holder, self._clock_ns())
         try:
             head_of(recording)
-            body, told = await make(without_key(scope))
+            body, told = await make(without_key(headers, holder))
             recording.status = 200
         except GatewayError as error:
             recording.error, recording.status = error, error.status

@@ -6,16 +6,26 @@ Everything about HTTP itself is uvicorn's and llhttp's; nothing about our endpoi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import httptools
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.errors import error_body
 from gateway.config import schema
 from gateway.errors import ClientError
 from gateway.ids import new_id
+from gateway.proxy.headers import KeyHolder
+from gateway.proxy.incoming import JSON_PATHS
+
+PLAIN_PATHS = {path.encode("ascii"): path for path in JSON_PATHS}
+"""The targets of requests that may be served whole: decoded they are what they were, and have no query."""
+
+_NEVER = float("inf")
 
 
 class HeadTooLarge(ClientError):
@@ -63,8 +73,58 @@ class ToTheEnd(int):
     __hash__ = int.__hash__
 
 
+class _NobodyWaits:
+    """Stands in for the event that wakes a cycle's receiver, where there is none."""
+
+    def set(self) -> None:
+        pass
+
+
+class WholeCycle(RequestResponseCycle):
+    """The cycle of a POST of JSON that has arrived whole; see `gateway.proxy.downstream.WholeRequest`.
+
+    What most of them never need is not made for each: the defaults are the class's.
+    """
+
+    scope = {"type": "http", "http_version": "1.1", "method": "POST"}  # type: ignore[assignment]  # noqa: RUF012
+    logger = logging.getLogger("uvicorn.error")
+    access_log = False
+    default_headers = []  # noqa: RUF012
+    message_event = _NobodyWaits()  # type: ignore[assignment]
+    keep_alive = True
+    disconnected = False
+    more_body = False
+    waiting_for_100_continue = False
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    holder: KeyHolder | None = None
+
+    def __init__(self, connection: GatewayProtocol, path: str, body: bytes) -> None:
+        self.connection = connection
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.path = path
+        self.raw_path = connection.url
+        self.headers = connection.headers
+        self.body = body  # type: ignore[assignment]
+
+    def on_response(self) -> None:
+        self.connection.on_response_complete()
+
+    def await_events(self) -> None:
+        """Be a cycle like any other: somebody is going to call `receive`."""
+        self.message_event = asyncio.Event()
+        if self.disconnected:
+            self.message_event.set()
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """Offers itself to the application as `scope["gateway.connection"]`, the request as `"gateway.cycle"`.
+
+    A request to one of PLAIN_PATHS that arrives whole goes to the application's `at_once`, if it has one:
+    what uvicorn makes for every request, a scope, an event, a task, is then not made at all.
 
     uvicorn waits for a request's head without a limit on its time or size; here both have one
     (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection
@@ -79,6 +139,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._received = 0
         self._head_bytes = 0  # received while in the head: never less than what the head has
         self._unserved: asyncio.TimerHandle | None = None
+        self._idle_until = _NEVER
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._at_once: Callable[[WholeCycle], bool] | None = getattr(self.app, "at_once", None)
+        self._path: str | None = None  # of a request that may yet arrive whole
+        self._body = b""
 
     # --- for the application ---
 
@@ -123,6 +188,10 @@ class GatewayProtocol(HttpToolsProtocol):
             cycle.expected_content_length -= len(data)
         cycle.transport.write(data)
 
+    def run(self, cycle: WholeCycle, app: ASGIApp) -> None:
+        cycle.await_events()
+        self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
     def close(self) -> None:
         self.transport.close()
 
@@ -136,12 +205,22 @@ class GatewayProtocol(HttpToolsProtocol):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        self._idle_until = _NEVER
         self._received = len(data)
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        if self._path is not None:
+            self._serve_in_parts()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._disarm()
+            if self._unserved is not None:
+                self._disarm()
             return
         # Nobody serves these bytes: a head not yet complete, or a body after its answer.
         if self._unserved is None:
@@ -155,6 +234,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
@@ -167,18 +248,95 @@ class GatewayProtocol(HttpToolsProtocol):
             self._unserved.cancel()
             self._unserved = None
 
+    # --- keep-alive: one timer a connection, armed late and never moved forward ---
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_until = _NEVER
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_at(self._idle_until, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_until == _NEVER:
+            return
+        if self.loop.time() < self._idle_until:
+            self._idle_timer = self.loop.call_at(self._idle_until, self._on_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
     # --- llhttp ---
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_head = True
         self._head_bytes = self._received
-        self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > self._limits.max_head_bytes and self._is_too_large():
             raise self._too_large()  # through llhttp back to data_received, which refuses
         self._in_head = False
+        path = PLAIN_PATHS.get(self.url)
+        if path is not None and self._at_once is not None and self._may_arrive_whole():
+            self._path = path
+            self._body = b""
+        else:
+            self._begin_cycle()
+
+    def _may_arrive_whole(self) -> bool:
+        parser, cycle = self.parser, self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and not self.expect_100_continue
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if self._path is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        path, at_once = self._path, self._at_once
+        if path is None or at_once is None:
+            super().on_message_complete()
+            return
+        self._path = None
+        cycle = self.cycle = WholeCycle(self, path, self._body)
+        if not at_once(cycle):
+            self._serve_in_parts()
+            super().on_message_complete()
+
+    def _serve_in_parts(self) -> None:
+        """Serve the request as uvicorn does: from its head on, its body as it comes."""
+        self._path = None
+        body, self._body = self._body, b""
+        self.cycle = None  # type: ignore[assignment]
+        self._begin_cycle()
+        if body:
+            super().on_body(body)
+
+    def _begin_cycle(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the scope, which a whole request has no use for
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.scope["http_version"] != "1.1":
             # It knows no chunks (RFC 9112 section 6.1), which uvicorn sends to everybody.

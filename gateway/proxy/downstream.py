@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from gateway.config import schema
 from gateway.errors import ClientGone, GatewayError, PayloadTooLarge, SlowClient
+from gateway.proxy.headers import KeyHolder
 from gateway.records import Headers
 
 _MAX_LINGER_S = 5.0
@@ -26,6 +27,10 @@ class Connection(Protocol):
 
     def respond(self, cycle: Any, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole response to a client that is not stalled and did not ask with HEAD."""
+        ...
+
+    def run(self, cycle: Any, app: ASGIApp) -> None:
+        """Let `app` serve the request of `cycle`, in a task that the server waits for when it stops."""
         ...
 
     def hold_head(self, cycle: Any) -> None:
@@ -45,19 +50,38 @@ class Connection(Protocol):
         ...
 
 
-class Downstream:
-    """One request's client. `watch` makes its going away cancel the task that serves it."""
+class WholeRequest(Protocol):
+    """A POST of JSON that has arrived whole, as the server's protocol hands it over; also its `cycle`."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: schema.Server) -> None:
+    connection: Connection
+    flow: Any
+    """`write_paused` says whether the client is stalled."""
+    path: str
+    raw_path: bytes
+    headers: Headers
+    body: bytes
+    holder: KeyHolder | None
+    """Whose key of the gateway's it brought, where it has keys."""
+
+
+class Downstream:
+    """One request's client. `watch` makes its going away cancel the task that serves it.
+
+    `cycle` is uvicorn's state of the request and its response on `connection`.
+    """
+
+    def __init__(
+        self, connection: Connection, cycle: Any, limits: schema.Server, *, is_head: bool = False
+    ) -> None:
         self.started = False
         self.gone = False
-        self._connection: Connection = scope["gateway.connection"]
-        self._cycle = scope["gateway.cycle"]
-        self._flow = self._cycle.flow
-        self._receive = receive
-        self._send = send
+        self._connection = connection
+        self._cycle = cycle
+        self._flow = cycle.flow
+        self._receive: Receive = cycle.receive
+        self._send: Send = cycle.send
         self._limits = limits
-        self._is_head = scope["method"] == "HEAD"
+        self._is_head = is_head
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
@@ -67,6 +91,8 @@ class Downstream:
 
     def watch(self) -> None:
         self._connection.on_lost = self._lost
+        if self._cycle.disconnected:
+            self._lost()
 
     def unwatch(self) -> None:
         """From here on the exchange ends by itself, whatever the client does."""

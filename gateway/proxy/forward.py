@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -27,8 +28,10 @@ from gateway.errors import (
 )
 from gateway.providers.paths import model_in_path
 from gateway.proxy.attempts import Ask
-from gateway.proxy.downstream import Downstream
+from gateway.proxy.direct import DirectCall
+from gateway.proxy.downstream import Downstream, WholeRequest
 from gateway.proxy.headers import own_headers, without_key
+from gateway.proxy.incoming import Asked, Head
 from gateway.proxy.keepalive import (
     EVENT_STREAM,
     comments_until,
@@ -40,7 +43,7 @@ from gateway.proxy.keepalive import (
 from gateway.proxy.lookup import CachedAttempts, asks_for_cache
 from gateway.proxy.recording import Recording, begin, head_of, payload
 from gateway.proxy.relay import Relay, is_encoded, is_event_stream
-from gateway.proxy.request_body import BodyReader
+from gateway.proxy.request_body import Body, BodyReader
 from gateway.proxy.upstream.base import UpstreamRequest, UpstreamResponse
 from gateway.proxy.upstreams import Upstream
 from gateway.records import NO_PAYLOAD, Exchange, Headers
@@ -64,7 +67,7 @@ class Forwarder:
 
     `routes` gives the plan for a model, `requested` the plan that a request asks for itself; `attempts` tries
     plans that are more than one plain target. `relay` hands the exchange to the sink before an answer's last
-    byte leaves. `error_body` renders our own errors as JSON.
+    byte leaves, `record_then` hands it over and calls back. `error_body` renders our own errors as JSON.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Forwarder:
         plain: Mapping[Plan, Upstream],
         attempts: CachedAttempts,
         relay: Relay,
+        record_then: Callable[[Exchange, Callable[[], None]], None],
         error_body: Callable[[GatewayError], bytes],
         server: schema.Server,
         capture_bytes: int,
@@ -92,6 +96,8 @@ class Forwarder:
         self._plain = plain
         self._attempts = attempts
         self._relay = relay
+        self._record_then = record_then
+        self._calls: set[DirectCall] = set()
         self._error_body = error_body
         self._server = server
         self._bodies = BodyReader(server, capture_bytes)
@@ -99,19 +105,38 @@ class Forwarder:
         self._clock_ns = clock_ns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        recording = begin(scope, self._clock_ns())
-        downstream = Downstream(scope, receive, send, self._server)
+        headers, holder = scope["headers"], scope.get("gateway.key")
+        recording = begin(scope["method"], scope["path"], headers, holder, self._clock_ns())
+        cycle = scope.pop("gateway.cycle")  # which has the scope: left there, the two would keep each other
+        is_head = recording.method == "HEAD"
+        downstream = Downstream(scope["gateway.connection"], cycle, self._server, is_head=is_head)
         downstream.watch()
         self.in_flight += 1
+        await self._guard(self._serve(scope, recording, downstream), recording, downstream)
+
+    def at_once(self, whole: WholeRequest) -> None:
+        """Serve a POST of JSON that has arrived whole; without a task, as long as all goes well."""
+        recording = begin("POST", whole.path, whole.headers, whole.holder, self._clock_ns())
+        self.in_flight += 1
         try:
-            if self.in_flight > self._server.max_in_flight:
-                self._refuse(recording)
-            await self._serve(scope, recording, downstream)
+            self._begin_at_once(whole, recording)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told and recorded where all are
+            self._in_a_task(whole, recording, partial(_fail_with, error))
+
+    async def wait_idle(self) -> None:
+        """Return when no request is in flight. Those that no task serves, which could be cancelled, end now."""
+        for call in list(self._calls):
+            call.stop(_shutting_down())
+        if self.in_flight:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    async def _guard(self, work: Awaitable[None], recording: Recording, downstream: Downstream) -> None:
+        """Whatever happens in `work`, the exchange ends, in one row and with what the client can be told."""
+        try:
+            await work
         except asyncio.CancelledError:
-            reason = downstream.take_interruption() or ShuttingDown(
-                "the gateway is shutting down; send it again"
-            )
-            await self._fail(reason, recording, downstream)
+            await self._fail(downstream.take_interruption() or _shutting_down(), recording, downstream)
         except GatewayError as error:
             await self._fail(error, recording, downstream)
         except Exception:
@@ -119,18 +144,17 @@ class Forwarder:
             await self._fail(GatewayError(INTERNAL_MESSAGE), recording, downstream)
         finally:
             downstream.unwatch()
-            self.in_flight -= 1
-            if self._idle is not None and not self.in_flight:
-                self._idle.set()
+            self._left()
 
-    async def wait_idle(self) -> None:
-        """Return when no request is in flight."""
-        if self.in_flight:
-            self._idle = asyncio.Event()
-            await self._idle.wait()
+    def _left(self) -> None:
+        self.in_flight -= 1
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()
 
-    def _refuse(self, recording: Recording) -> None:
-        """Answer at once what would only make everybody wait longer. Raises Overloaded."""
+    def _check_room(self, recording: Recording) -> None:
+        """Refuse at once what would only make everybody wait longer. Raises Overloaded."""
+        if self.in_flight <= self._server.max_in_flight:
+            return
         self.refused += 1
         head_of(recording)
         raise Overloaded(
@@ -139,43 +163,47 @@ class Forwarder:
         )
 
     async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
+        self._check_room(recording)
         head = head_of(recording)
         body, asked = await self._bodies.read(head, recording, downstream)
-        model, recording.body_user, recording.body_metadata, params = asked
+        plan = self._plan(head, asked, recording)
+        headers = without_key(scope["headers"], scope.get("gateway.key"))
+        upstream = self._plain_upstream(head, plan)
+        raw_path, query = scope["raw_path"], scope["query_string"]
+        if upstream is None:
+            ask = Ask(recording, downstream, head, body, asked.params, raw_path, query, headers)
+            await self._serve_by_plan(ask, plan)
+            return
+        del asked  # not to be kept for as long as a stream takes
+        request = _plain_request(upstream, recording, raw_path, query, headers, body, head.body_bytes)
+        if upstream.drains:
+            downstream.keep_going_without_client()
+        await self._serve_plainly(upstream.transport.open(request), upstream, recording, downstream)
+
+    def _plan(self, head: Head, asked: Asked, recording: Recording) -> Plan:
+        """The plan for a request whose body asks for that. Raises NoRoute, and what a request's own may."""
+        model, recording.body_user, recording.body_metadata, _ = asked
         if model is None:
             model = model_in_path(recording.path)
         recording.requested_model = model
         choose = self._routes.choose
-        plan = choose(model) if head.asking is None else self._requested(head.asking, choose, model)
-        headers = without_key(scope)
-        upstream = None if asks_for_cache(head.asking) else self._plain.get(plan)
-        if upstream is None:
-            ask = Ask(
-                recording, downstream, head, body, params, scope["raw_path"], scope["query_string"], headers
-            )
-            await self._serve_by_plan(ask, plan)
-            return
-        del asked, params  # not to be kept for as long as a stream takes
-        recording.upstream = upstream.name
-        if upstream.drains:
-            downstream.keep_going_without_client()
-        request = UpstreamRequest(
-            method=recording.method,
-            target=upstream.paths(scope["raw_path"], scope["query_string"], model=model),
-            headers=upstream.headers(recording.path, 0, headers),
-            body=body,
-            body_bytes=head.body_bytes,
-            on_sent=recording.sent,
-        )
-        await self._serve_plainly(request, upstream, recording, downstream)
+        return choose(model) if head.asking is None else self._requested(head.asking, choose, model)
+
+    def _plain_upstream(self, head: Head, plan: Plan) -> Upstream | None:
+        """The upstream of a plan that is one plain target, for a request that asks for nothing else."""
+        return None if asks_for_cache(head.asking) else self._plain.get(plan)
 
     async def _serve_plainly(
-        self, request: UpstreamRequest, upstream: Upstream, recording: Recording, downstream: Downstream
+        self,
+        opening: Awaitable[UpstreamResponse],
+        upstream: Upstream,
+        recording: Recording,
+        downstream: Downstream,
     ) -> None:
         state = upstream.plain
         state.in_flight += 1
         try:
-            response = await upstream.transport.open(request)
+            response = await opening
             try:
                 if response.status >= 429:
                     after_s = retry_after_s(response.headers, self._clock_ns() / 1e9)
@@ -191,6 +219,79 @@ class Forwarder:
             raise
         finally:
             state.in_flight -= 1
+
+    # --- the short way ---
+
+    def _begin_at_once(self, whole: WholeRequest, recording: Recording) -> None:
+        self._check_room(recording)
+        head = head_of(recording)
+        body = whole.body
+        asked = self._bodies.read_whole(head, recording, body)
+        plan = self._plan(head, asked, recording)
+        headers = without_key(whole.headers, whole.holder)
+        upstream = self._plain_upstream(head, plan)
+        if upstream is None:
+
+            def by_plan(downstream: Downstream) -> Awaitable[None]:
+                ask = Ask(recording, downstream, head, body, asked.params, whole.raw_path, b"", headers)
+                return self._serve_by_plan(ask, plan)
+
+            self._in_a_task(whole, recording, by_plan)
+            return
+        request = _plain_request(upstream, recording, whole.raw_path, b"", headers, body, head.body_bytes)
+        response = None if upstream.direct is None else upstream.direct.begin(request)
+        if response is None:
+            self._open_in_a_task(whole, recording, upstream, lambda: upstream.transport.open(request))
+            return
+        call = DirectCall(whole, recording, request, upstream, self, self._capture_bytes)
+        self._calls.add(call)
+        call.begin(response)
+
+    def record(self, exchange: Exchange, then: Callable[[], None]) -> None:
+        self._record_then(exchange, then)
+
+    def finished(self, call: DirectCall) -> None:
+        self._calls.discard(call)
+        self._left()
+
+    def handed_over(self, call: DirectCall, error: GatewayError | None) -> None:
+        self._calls.discard(call)
+        whole, recording, upstream = call.whole, call.recording, call.upstream
+        if error is not None:
+            self._in_a_task(whole, recording, partial(_fail_with, error))
+        elif recording.is_recorded:
+            self._in_a_task(whole, recording, call.answer)
+        else:
+            assert upstream.direct is not None
+            resume = partial(upstream.direct.resume, call.response, call.request)
+            self._open_in_a_task(whole, recording, upstream, resume)
+
+    def _open_in_a_task(
+        self,
+        whole: WholeRequest,
+        recording: Recording,
+        upstream: Upstream,
+        opening: Callable[[], Awaitable[UpstreamResponse]],
+    ) -> None:
+        def serve(downstream: Downstream) -> Awaitable[None]:
+            if upstream.drains:
+                downstream.keep_going_without_client()
+            return self._serve_plainly(opening(), upstream, recording, downstream)
+
+        self._in_a_task(whole, recording, serve)
+
+    def _in_a_task(
+        self, whole: WholeRequest, recording: Recording, serve: Callable[[Downstream], Awaitable[None]]
+    ) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            downstream = Downstream(whole.connection, whole, self._server)
+            work = serve(downstream)
+            downstream.watch()
+            await self._guard(work, recording, downstream)
+
+        whole.connection.run(whole, app)
+
+    # --- by a plan ---
 
     async def _serve_by_plan(self, ask: Ask, plan: Plan) -> None:
         recording, downstream = ask.recording, ask.downstream
@@ -275,6 +376,34 @@ class Forwarder:
         if notice and not downstream.gone:
             await downstream.send(notice, more=True)
         await downstream.break_off()
+
+
+def _plain_request(
+    upstream: Upstream,
+    recording: Recording,
+    raw_path: bytes,
+    query: bytes,
+    headers: Headers,
+    body: Body,
+    body_bytes: int | None,
+) -> UpstreamRequest:
+    recording.upstream = upstream.name
+    return UpstreamRequest(
+        recording.method,
+        upstream.paths(raw_path, query, model=recording.requested_model),
+        upstream.headers(recording.path, 0, headers),
+        body,
+        body_bytes,
+        recording.sent,
+    )
+
+
+async def _fail_with(error: Exception, downstream: Downstream) -> None:
+    raise error
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the gateway is shutting down; send it again")
 
 
 def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:

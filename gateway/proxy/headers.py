@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from gateway.records import Headers
 
@@ -91,8 +91,8 @@ class RequestFilter:
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
     """The fields that a Connection header declares hop-by-hop."""
     named = NONE_NAMED
-    for value in [value for name, value in headers if name == b"connection"]:
-        if value.lower() not in _KEPT_CONNECTION_VALUES:
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in _KEPT_CONNECTION_VALUES:
             named |= {token.strip().lower() for token in value.split(b",")}
     return named
 
@@ -116,14 +116,24 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
     if len(own) > _OF_EVERY_ANSWER:  # the others an upstream may send, too, and then ours are the true ones
         ours = {name for name, _ in own}
         kept = [field for field in kept if field[0] not in ours]
-    kept += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == REQUEST_ID]
+    for name, value in headers:
+        if name == REQUEST_ID:
+            kept.append((UPSTREAM_REQUEST_ID, value))
     return kept + own
 
 
-def without_key(scope: Mapping[str, Any]) -> Headers:
+class KeyHolder(Protocol):
+    """Who sent a request: the id of their key of the gateway's, and the name of the header it came in."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def header(self) -> bytes: ...
+
+
+def without_key(headers: Headers, holder: KeyHolder | None) -> Headers:
     """A request's headers without the gateway's own key, which goes nowhere."""
-    headers: Headers = scope["headers"]
-    holder = scope.get("gateway.key")
     if holder is None:
         return headers
     key = _key_in(dict(headers)[holder.header])  # some clients send it in two headers

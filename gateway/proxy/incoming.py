@@ -18,10 +18,10 @@ JSON_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddin
 _READ = frozenset(
     {
         b"x-trace-id", b"x-portkey-trace-id", b"traceparent", b"x-metadata", b"x-portkey-metadata",
-        b"x-tags", b"x-capture", b"content-type", b"content-length", b"content-encoding",
-        b"transfer-encoding",
+        b"x-tags", b"x-capture",
     }
 )  # fmt: skip
+_OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"})
 ASKING = frozenset(
     {
         b"x-portkey-config", b"x-portkey-provider", b"x-portkey-virtual-key", b"x-portkey-custom-host",
@@ -31,7 +31,8 @@ ASKING = frozenset(
 )  # fmt: skip
 """Headers with which a request says itself where it goes and whether it may be answered from the cache."""
 
-_LOOKED_AT = _READ | ASKING
+_ASK_OF_US = _READ | ASKING
+_LOOKED_AT = _ASK_OF_US | _OF_THE_BODY
 _NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
 _FORWARDED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
@@ -83,17 +84,24 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
     length = found.get(b"content-length")
     has_body = length is not None or b"transfer-encoding" in found
     encoding = found.get(b"content-encoding")
+    is_json = path in JSON_PATHS and method == "POST"
+    trace_id, metadata, tags, keep_bodies, asking = None, None, (), True, None
+    if not _ASK_OF_US.isdisjoint(found):
+        trace_id = select_trace_id(found)
+        metadata = _metadata(found)
+        tags = parse_tags(found[b"x-tags"]) if b"x-tags" in found else ()
+        keep_bodies = _keep_bodies(found.get(b"x-capture"))
+        asking = None if ASKING.isdisjoint(found) else {name: found[name] for name in ASKING & found.keys()}
     return Head(
-        trace_id=select_trace_id(found),
-        metadata=_metadata(found),
-        tags=parse_tags(found[b"x-tags"]) if b"x-tags" in found else (),
-        keep_bodies=_keep_bodies(found.get(b"x-capture")),
-        is_json=(path in JSON_PATHS and method == "POST")
-        or (has_body and _is_json(found.get(b"content-type"))),
-        is_encoded=encoding is not None and encoding.lower() != b"identity",
-        has_body=has_body,
-        body_bytes=None if length is None else int(length),
-        asking=None if ASKING.isdisjoint(found) else {name: found[name] for name in ASKING & found.keys()},
+        trace_id,
+        metadata,
+        tags,
+        keep_bodies,
+        is_json or (has_body and _is_json(found.get(b"content-type"))),
+        encoding is not None and encoding.lower() != b"identity",
+        has_body,
+        None if length is None else int(length),
+        asking,
     )
 
 
@@ -141,10 +149,10 @@ def read_json(body: bytes, *, required: bool) -> Asked:
         return NOTHING_ASKED
     model, user = parsed.get("model"), parsed.get("user")
     return Asked(
-        model=model if isinstance(model, str) else None,
-        user=user if isinstance(user, str) else None,
-        metadata=parsed.get("metadata"),
-        params=parsed,
+        model if isinstance(model, str) else None,
+        user if isinstance(user, str) else None,
+        parsed.get("metadata"),
+        parsed,
     )
 
 

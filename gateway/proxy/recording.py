@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import perf_counter
 
-from starlette.types import Scope
-
 from gateway.capture.body import BodyBuffer
 from gateway.errors import GatewayError, InvalidTraceId
 from gateway.ids import new_id
+from gateway.proxy.headers import KeyHolder
 from gateway.proxy.incoming import Head, read_head, select_trace_id
-from gateway.records import Exchange, Payload
+from gateway.records import DEFAULT_KEY_ID, Exchange, Headers, Payload
 
 
 @dataclass(slots=True)
@@ -45,22 +44,19 @@ class Recording(Exchange):
             self.response, self.response_buffer = self.response_buffer.payload(), None
 
 
-def begin(scope: Scope, now_ns: int) -> Recording:
-    """The recording of a request that came in at `now_ns` since the epoch."""
+def begin(method: str, path: str, headers: Headers, holder: KeyHolder | None, now_ns: int) -> Recording:
+    """The recording of a request that came in at `now_ns` since the epoch, from the holder of a key."""
     exchange_id = new_id(now_ns)
-    recording = Recording(
+    return Recording(
         exchange_id,
         exchange_id,  # of the trace, too, until the request has said its own
         now_ns // 1_000_000,
-        scope["method"],
-        scope["path"],
-        scope["headers"],
+        method,
+        path,
+        headers,
+        DEFAULT_KEY_ID if holder is None else holder.key_id,
         started_at=perf_counter(),
     )
-    holder = scope.get("gateway.key")
-    if holder is not None:
-        recording.key_id = holder.key_id
-    return recording
 
 
 def head_of(recording: Recording) -> Head:

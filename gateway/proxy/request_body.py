@@ -64,8 +64,13 @@ class BodyReader:
         body = downstream.body_that_came() if head.has_body else b""
         if body is None:
             body = await downstream.body(limit, setting)
+        return body, self.read_whole(head, recording, body)
+
+    def read_whole(self, head: Head, recording: Recording, body: bytes) -> Asked:
+        """What a body of JSON that is there as a whole asks for. Raises InvalidJSON, PayloadTooLarge."""
+        check_size(len(body), self._server.max_json_body_bytes, "server.max_json_body_bytes")
         recording.request = payload(body, self._capture_bytes)
         if head.is_encoded:
-            return body, NOTHING_ASKED
+            return NOTHING_ASKED
         required = recording.method == "POST" and recording.path in JSON_PATHS
-        return body, read_json(body, required=required)
+        return read_json(body, required=required)

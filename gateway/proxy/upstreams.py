@@ -13,6 +13,7 @@ from gateway.providers.credentials import Dialect
 from gateway.providers.paths import UpstreamPaths, dialect
 from gateway.proxy.headers import RequestFilter
 from gateway.proxy.upstream.base import Limits, Transport
+from gateway.proxy.upstream.pool import NativeTransport
 from gateway.records import Headers
 from gateway.routing.budget import RetryBudget
 from gateway.routing.health import Health
@@ -85,6 +86,8 @@ class Upstream:
     native: Sequence[RequestFilter] | None
     keyed: Callable[[str, Dialect], RequestFilter]
     limits: Limits
+    direct: NativeTransport | None
+    """`transport`, where it can send over an open connection at once."""
     drains: bool
     keys: KeyRotation
     has_own_key: bool

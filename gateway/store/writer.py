@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -64,10 +65,23 @@ class _Outcome:
     lost: int = 0
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True)
+class _Waiting:
     exchange: Exchange
-    committed: asyncio.Future[None]
     size: int
+    then: Callable[[], None] | None
+    """What waits for the commit; None once it was told."""
+
+    def tell(self) -> bool:
+        """Let the answer go. Returns whether it was still waiting."""
+        then, self.then = self.then, None
+        if then is None:
+            return False
+        try:
+            then()
+        except Exception:
+            logger.exception("store: the answer of exchange %s could not be sent", self.exchange.id)
+        return True
 
 
 class _Done:
@@ -78,6 +92,11 @@ class _Done:
 
 
 _DONE = _Done()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class ExchangeWriter:
@@ -118,20 +137,32 @@ class ExchangeWriter:
 
     def record(self, exchange: Exchange) -> Awaitable[None]:
         """Store `exchange`; done once it is committed, or queued if the store cannot take it now."""
+        committed = self._loop.create_future()
+        waits = self._enqueue(exchange, partial(_resolve, committed))
+        return committed if waits else _DONE
+
+    def record_then(self, exchange: Exchange, then: Callable[[], None]) -> None:
+        """The same, calling `then` once it is done."""
+        if not self._enqueue(exchange, then):
+            then()
+
+    def _enqueue(self, exchange: Exchange, then: Callable[[], None]) -> bool:
+        """Returns whether `then` is to be waited for; if not, it is not called."""
         request, response = exchange.request, exchange.response
         size = len(request.head) + len(request.tail) + len(response.head) + len(response.tail)
         size += _ROW_OVERHEAD_BYTES
         if self._failing and self._is_full(size):
             self._drop(1, "the store does not take them and the queue is full")
-            return _DONE
-        wait = self._wait or self._is_full(size)  # a full queue of a healthy store is a reason to slow down
-        committed = self._loop.create_future()
-        self._queue.append(_Waiting(exchange, committed, size))
+            return False
+        # A full queue of a healthy store is a reason to slow down.
+        waits = (self._wait or self._is_full(size)) and not self._failing
+        self._queue.append(_Waiting(exchange, size, then if waits else None))
         self._queued_bytes += size
+        self.stats.late += self._failing
         if not self._arrived.is_set():
             self._arrived.set()
             self._stored_all.clear()
-        return committed if wait and not self._failing else _DONE
+        return waits
 
     def _is_full(self, size: int) -> bool:
         settings = self._settings
@@ -222,8 +253,7 @@ class ExchangeWriter:
         for waiting in batch:
             self._queue.popleft()
             self._queued_bytes -= waiting.size
-            if not waiting.committed.done():
-                waiting.committed.set_result(None)
+            waiting.tell()
         # A batch of several means that requests arrive while one is written: waiting a moment for more
         # then saves more hops between threads than it costs, and at concurrency 1 nothing waits.
         self._linger = len(batch) >= _LINGER_FROM_ROWS
@@ -250,10 +280,8 @@ class ExchangeWriter:
 
     def _let_answers_go(self) -> None:
         self._failing = True
-        for waiting in self._queue:
-            if not waiting.committed.done():
-                waiting.committed.set_result(None)
-                self.stats.late += 1
+        for waiting in list(self._queue):
+            self.stats.late += waiting.tell()
 
     def _drop(self, rows: int, reason: str) -> None:
         if self.stats.dropped == 0 or self.stats.dropped // 1000 != (self.stats.dropped + rows) // 1000:

@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._busy = False
@@ -74,27 +75,43 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send `request`, whose head is `head`; return when the answer's head has arrived.
 
-        `total_deadline` is when, by the loop's clock, `limits.end_s` is over. Raises ConnectionDied,
-        UpstreamBroken, UpstreamTimeout, or what the body's iterator raises.
+        `total_deadline` is when, by the loop's clock, `limits.end_s` is over. Raises as `answered` does, and
+        what the body's iterator raises.
         """
-        self._limits = limits
-        self._begin(request, total_deadline)
-        if request.on_sent is not None:
-            request.on_sent()
         body = request.body
         if body is None or isinstance(body, bytes):
-            self._transport.write(head + body if body else head)
+            self.send(request, head, limits, total_deadline)
         else:
+            self._begin(request, limits, total_deadline)
             self._transport.write(head)
             await self._upload(body, chunked=request.body_bytes is None)
-        if not self._head_done:
-            self._expect_by("first_byte", self._limits.first_byte_s)
+            if not self._head_done:
+                self._expect_by("first_byte", limits.first_byte_s)
+        await self.answered()
+
+    def send(self, request: UpstreamRequest, head: bytes, limits: Limits, total_deadline: float) -> None:
+        """Send `request`, whose body is whole."""
+        self._begin(request, limits, total_deadline)
+        body = request.body
+        self._transport.write(head + body if isinstance(body, bytes) else head)
+        self._expect_by("first_byte", limits.first_byte_s)
+
+    async def answered(self) -> None:
+        """Return when the answer's head has arrived.
+
+        Raises ConnectionDied, UpstreamBroken, UpstreamTimeout.
+        """
         while not self._head_done:
             if self._error is not None:
                 raise self._error
             await self._event()
 
-    def _begin(self, request: UpstreamRequest, total_deadline: float) -> None:
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` when something happens on this connection, instead of waking who waits for it."""
+        self._listener = listener
+
+    def _begin(self, request: UpstreamRequest, limits: Limits, total_deadline: float) -> None:
+        self._limits = limits
         self._busy = True
         self._began = self._head_done = self._complete = self._keep_alive = False
         self._bodiless = request.method == "HEAD"
@@ -103,6 +120,8 @@ class Connection(asyncio.Protocol):
         self._total_deadline = total_deadline
         if self._lost:
             self._error = ConnectionDied(f"upstream {self._name}: the connection was closed")
+        if request.on_sent is not None:
+            request.on_sent()
 
     async def _upload(self, body: AsyncIterable[bytes], *, chunked: bool) -> None:
         """Send the body, or as much of it as the upstream waits for before it answers.
@@ -185,11 +204,31 @@ class Connection(asyncio.Protocol):
             # Whatever became of an upload that was answered before its end, nobody waits for it any more.
             await asyncio.gather(self._sending, return_exceptions=True)
             self._sending = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """`close` for a request whose body was sent as a whole."""
+        self._listener = None
         self._busy = False
         self._deadline = self._total_deadline = _NEVER
         self._chunks = []
         self._buffered = 0
         self._release(self)
+
+    @property
+    def total_deadline(self) -> float:
+        """When, by the loop's clock, the total limit of the exchange at hand is over."""
+        return self._total_deadline
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the answer has arrived."""
+        return self._complete
+
+    def rest(self) -> bytes:
+        """What has arrived of the answer's body and was not read yet. For an answer that `is_whole`."""
+        chunks, self._chunks = self._chunks, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def reusable(self) -> bool:
@@ -211,6 +250,9 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def _wake(self) -> None:
+        if self._listener is not None:
+            self._listener()
+            return
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -32,7 +32,7 @@ class NativeTransport:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = tls_context(settings) if parts.scheme == "https" else None
-        self._host_line = b"host: " + _host_header(parts.netloc, parts.scheme) + b"\r\n"
+        self._host_line = b"host: " + _host_header(parts.netloc, parts.scheme)
         self._idle: deque[Connection] = deque()
         self._open = 0
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -53,6 +53,37 @@ class NativeTransport:
                     raise
             else:
                 return connection
+        return await self._open_new(request, head, limits, total_deadline)
+
+    def begin(self, request: UpstreamRequest) -> Connection | None:
+        """Send `request`, whose body is whole, over a connection that is open already; None without one.
+
+        Whoever gets the connection listens to it, and closes it or hands it to `resume`.
+        """
+        connection = self._take_idle()
+        if connection is not None:
+            limits = request.limits or self._limits
+            connection.send(request, self._head(request), limits, self._loop.time() + limits.end_s)
+        return connection
+
+    async def resume(self, connection: Connection, request: UpstreamRequest) -> Connection:
+        """As `open`, for a request that `begin` has sent over `connection`."""
+        connection.listen(None)
+        total_deadline = connection.total_deadline
+        try:
+            await connection.answered()
+        except BaseException as error:
+            await connection.close()
+            if not (isinstance(error, ConnectionDied) and request.can_be_sent_again):
+                raise
+        else:
+            return connection
+        limits = request.limits or self._limits
+        return await self._open_new(request, self._head(request), limits, total_deadline)
+
+    async def _open_new(
+        self, request: UpstreamRequest, head: bytes, limits: Limits, total_deadline: float
+    ) -> Connection:
         connection = await self._new(limits)
         try:
             await connection.exchange(request, head, limits, total_deadline)
@@ -62,8 +93,10 @@ class NativeTransport:
         return connection
 
     def _head(self, request: UpstreamRequest) -> bytes:
-        lines = [request.method.encode(), b" ", request.target, b" HTTP/1.1\r\n", self._host_line]
-        lines += [b"%b: %b\r\n" % field for field in request.headers]
+        lines = [
+            b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), request.target, self._host_line),
+            *map(b": ".join, request.headers),
+        ]
         if isinstance(request.body, bytes):
             lines.append(b"content-length: %d\r\n\r\n" % len(request.body))
         elif request.body is None:
@@ -72,7 +105,7 @@ class NativeTransport:
             lines.append(b"transfer-encoding: chunked\r\n\r\n")
         else:
             lines.append(b"content-length: %d\r\n\r\n" % request.body_bytes)
-        return b"".join(lines)
+        return b"\r\n".join(lines)
 
     def _take_idle(self) -> Connection | None:
         oldest = self._loop.time() - self._settings.keepalive_expiry_s

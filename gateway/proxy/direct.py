@@ -1,0 +1,123 @@
+"""The short way of most requests: from callback to callback, without a task and without a coroutine.
+
+A request that came whole goes to an upstream that is one plain target, over a connection that is open
+already; its answer arrives whole and leaves when its row is committed. Whatever else happens on the way, a
+stream, an error, a client that goes away, is not decided here: the call is handed over to a task, and there
+is the one place for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.proxy.downstream import Downstream, WholeRequest
+from gateway.proxy.headers import own_headers, response_headers
+from gateway.proxy.recording import Recording, payload
+from gateway.proxy.upstream.base import UpstreamRequest
+from gateway.proxy.upstream.native import Connection
+from gateway.proxy.upstreams import Upstream
+from gateway.records import Exchange, Headers
+
+_LOOKED_INTO = 429
+"""From this status on an answer says something about the upstream or the key."""
+
+
+class Owner(Protocol):
+    """Who started a call, and what becomes of it."""
+
+    def record(self, exchange: Exchange, then: Callable[[], None]) -> None:
+        """Hand the exchange to the sink; `then` is called once it is committed."""
+        ...
+
+    def finished(self, call: DirectCall) -> None:
+        """Its answer is sent."""
+        ...
+
+    def handed_over(self, call: DirectCall, error: GatewayError | None) -> None:
+        """It needs a task from here on, and has failed already where there is an `error`."""
+        ...
+
+
+class DirectCall:
+    """One request on its short way. `response` is the connection that carries it."""
+
+    __slots__ = ("_capture_bytes", "_owner", "body", "recording", "request", "response", "upstream", "whole")
+
+    def __init__(
+        self,
+        whole: WholeRequest,
+        recording: Recording,
+        request: UpstreamRequest,
+        upstream: Upstream,
+        owner: Owner,
+        capture_bytes: int,
+    ) -> None:
+        self.whole = whole
+        self.recording = recording
+        self.request = request
+        self.upstream = upstream
+        self.response: Connection
+        self.body = b""
+        self._owner = owner
+        self._capture_bytes = capture_bytes
+
+    def begin(self, response: Connection) -> None:
+        """`response` carries the request from now on."""
+        self.response = response
+        self.upstream.plain.in_flight += 1
+        response.listen(self._event)
+        self.whole.connection.on_lost = self._hand_over
+
+    def _event(self) -> None:
+        """Something has arrived, or gone wrong."""
+        response = self.response
+        if not response.is_whole or response.status >= _LOOKED_INTO:
+            self._hand_over()
+            return
+        recording, status, now = self.recording, response.status, perf_counter()
+        recording.status = status
+        recording.response_headers = response.headers
+        recording.first_byte(now)
+        self.body = body = response.rest()
+        recording.response = payload(body, self._capture_bytes)
+        self.whole.connection.on_lost = None
+        self._let_go()
+        if self.upstream.plain.is_suspect:
+            self.upstream.plain.completed(status)
+        recording.finish(now)
+        self._owner.record(recording, self._committed)
+
+    def _committed(self) -> None:
+        if self.whole.flow.write_paused:
+            self._owner.handed_over(self, None)
+            return
+        recording = self.recording
+        self.whole.connection.respond(self.whole, recording.status, self._headers(), self.body)
+        self._owner.finished(self)
+
+    def answer(self, downstream: Downstream) -> Awaitable[None]:
+        """Send the answer, whose row is committed, to a client that is slow to take it."""
+        return downstream.respond(self.recording.status, self._headers(), self.body)
+
+    def _headers(self) -> Headers:
+        recording = self.recording
+        own = own_headers(recording.trace_id, recording.id)
+        return response_headers(recording.response_headers, recording.status, own)
+
+    def _hand_over(self) -> None:
+        self.response.listen(None)
+        self.upstream.plain.in_flight -= 1
+        self._owner.handed_over(self, None)
+
+    def stop(self, error: GatewayError) -> None:
+        """End it with `error`, unless all that is missing is its commit."""
+        if not self.recording.is_recorded:
+            self._let_go()
+            self._owner.handed_over(self, error)
+
+    def _let_go(self) -> None:
+        self.upstream.plain.in_flight -= 1
+        self.response.let_go()
