@@ -38,7 +38,7 @@ _DOUBLED_AT_THE_START = re.compile(rb"^/+(?:v1/+)?")
 class Forward(Protocol):
     """An ASGI application that also takes a whole request as it is, without a task of its own."""
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]: ...
+    def __call__(self, scope: Scope, receive: Receive, send: Send, /) -> Awaitable[None]: ...
 
     def at_once(self, whole: WholeRequest) -> None: ...
 
@@ -89,7 +89,7 @@ class Front:
         return self._serve(self._own, _joined(scope, _DOUBLED) if "//" in path else scope, receive, send)
 
     def at_once(self, whole: WholeRequest) -> bool:
-        """Serve a request to one of PLAIN_PATHS that has arrived whole. False: it is for `__call__`, after all."""
+        """Serve a POST that goes upstream and has arrived whole. False: it is for `__call__`, after all."""
         if self._keys is not None:
             try:
                 whole.holder = self._keys.holder_of_forwarded(whole.headers)

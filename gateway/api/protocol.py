@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import httptools
 from starlette.types import ASGIApp
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.errors import error_body
@@ -25,6 +26,7 @@ from gateway.proxy.incoming import JSON_PATHS
 PLAIN_PATHS = {path.encode("ascii"): path for path in JSON_PATHS}
 """The targets of requests that may be served whole: decoded they are what they were, and have no query."""
 
+_STATUS = {status: line.rstrip() for status, line in STATUS_LINE.items()}
 _NEVER = float("inf")
 
 
@@ -73,7 +75,7 @@ class ToTheEnd(int):
     __hash__ = int.__hash__
 
 
-class _NobodyWaits:
+class _NobodyWaits(asyncio.Event):
     """Stands in for the event that wakes a cycle's receiver, where there is none."""
 
     def set(self) -> None:
@@ -86,11 +88,11 @@ class WholeCycle(RequestResponseCycle):
     What most of them never need is not made for each: the defaults are the class's.
     """
 
-    scope = {"type": "http", "http_version": "1.1", "method": "POST"}  # type: ignore[assignment]  # noqa: RUF012
+    scope = cast("HTTPScope", {"type": "http", "http_version": "1.1", "method": "POST"})
     logger = logging.getLogger("uvicorn.error")
     access_log = False
     default_headers = []  # noqa: RUF012
-    message_event = _NobodyWaits()  # type: ignore[assignment]
+    message_event: asyncio.Event = _NobodyWaits()
     keep_alive = True
     disconnected = False
     more_body = False
@@ -154,20 +156,21 @@ class GatewayProtocol(HttpToolsProtocol):
         # field for characters that llhttp has refused already.
         if cycle.disconnected:
             return
-        parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
+        lines = [_STATUS[status], *map(b": ".join, headers)]
+        length = None
+        for name, value in headers:
+            if name == b"content-length":
+                length = value
         if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        length = [value for name, value in headers if name == b"content-length"]
-        if length or status in (204, 304):
-            parts += (b"\r\n", body)
-        elif cycle.chunked_encoding is False:
-            parts += (b"\r\n", body)  # to a client of HTTP/1.0, up to the connection's end
-        else:
-            parts.append(b"transfer-encoding: chunked\r\n\r\n")
-            parts.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
-        if length and int(length[0]) != len(body):
-            raise RuntimeError(f"a body of {len(body)} bytes for a content-length of {length[0]!r}")
-        cycle.transport.write(b"".join(parts))
+            lines.append(b"connection: close")
+        if length is None and status not in (204, 304) and cycle.chunked_encoding is not False:
+            lines.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
+        else:  # without a length only to a client of HTTP/1.0, up to the connection's end
+            lines += (b"", body)
+        if length is not None and int(length) != len(body):
+            raise RuntimeError(f"a body of {len(body)} bytes for a content-length of {length!r}")
+        cycle.transport.write(b"\r\n".join(lines))
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
@@ -280,8 +283,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._names_connection = False
         self._in_head = True
         self._head_bytes = self._received
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"connection":
+            self._names_connection = True
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > self._limits.max_head_bytes and self._is_too_large():
@@ -301,8 +313,10 @@ class GatewayProtocol(HttpToolsProtocol):
             and not self.expect_100_continue
             and parser.get_method() == b"POST"
             and parser.should_keep_alive()
-            and parser.get_http_version() == "1.1"
-            and not parser.should_upgrade()
+            # Which without a Connection field means HTTP/1.1, and that nothing is to be upgraded.
+            and not (
+                self._names_connection and (parser.get_http_version() != "1.1" or parser.should_upgrade())
+            )
         )
 
     def on_body(self, body: bytes) -> None:

@@ -18,6 +18,7 @@ from gateway.proxy.headers import own_headers, response_headers
 from gateway.proxy.recording import Recording, payload
 from gateway.proxy.upstream.base import UpstreamRequest
 from gateway.proxy.upstream.native import Connection
+from gateway.proxy.upstream.pool import NativeTransport
 from gateway.proxy.upstreams import Upstream
 from gateway.records import Exchange, Headers
 
@@ -44,7 +45,10 @@ class Owner(Protocol):
 class DirectCall:
     """One request on its short way. `response` is the connection that carries it."""
 
-    __slots__ = ("_capture_bytes", "_owner", "body", "recording", "request", "response", "upstream", "whole")
+    __slots__ = (
+        "_capture_bytes", "_owner", "_transport", "body", "recording", "request", "response", "upstream",
+        "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class DirectCall:
         recording: Recording,
         request: UpstreamRequest,
         upstream: Upstream,
+        transport: NativeTransport,
         owner: Owner,
         capture_bytes: int,
     ) -> None:
@@ -61,6 +66,7 @@ class DirectCall:
         self.upstream = upstream
         self.response: Connection
         self.body = b""
+        self._transport = transport
         self._owner = owner
         self._capture_bytes = capture_bytes
 
@@ -97,6 +103,10 @@ class DirectCall:
         recording = self.recording
         self.whole.connection.respond(self.whole, recording.status, self._headers(), self.body)
         self._owner.finished(self)
+
+    def resume(self) -> Awaitable[Connection]:
+        """The answer, when its head has arrived. Raises as `Transport.open` does."""
+        return self._transport.resume(self.response, self.request)
 
     def answer(self, downstream: Downstream) -> Awaitable[None]:
         """Send the answer, whose row is committed, to a client that is slow to take it."""

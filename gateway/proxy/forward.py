@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,10 +20,8 @@ from gateway.capture.sse import error_event
 from gateway.config import schema
 from gateway.errors import (
     GatewayError,
-    MethodNotAllowed,
     Overloaded,
     ShuttingDown,
-    SlowClient,
     UpstreamBroken,
     UpstreamError,
 )
@@ -30,10 +29,10 @@ from gateway.providers.paths import model_in_path
 from gateway.proxy.attempts import Ask
 from gateway.proxy.direct import DirectCall
 from gateway.proxy.downstream import Downstream, WholeRequest
+from gateway.proxy.failures import Failures
 from gateway.proxy.headers import own_headers, without_key
 from gateway.proxy.incoming import Asked, Head
 from gateway.proxy.keepalive import (
-    EVENT_STREAM,
     comments_until,
     error_text,
     is_stream,
@@ -42,11 +41,11 @@ from gateway.proxy.keepalive import (
 )
 from gateway.proxy.lookup import CachedAttempts, asks_for_cache
 from gateway.proxy.recording import Recording, begin, head_of, payload
-from gateway.proxy.relay import Relay, is_encoded, is_event_stream
+from gateway.proxy.relay import Relay
 from gateway.proxy.request_body import Body, BodyReader
 from gateway.proxy.upstream.base import UpstreamRequest, UpstreamResponse
 from gateway.proxy.upstreams import Upstream
-from gateway.records import NO_PAYLOAD, Exchange, Headers
+from gateway.records import Exchange, Headers
 from gateway.routing.plan import Plan
 from gateway.routing.retry import retry_after_s
 from gateway.routing.table import RouteTable
@@ -99,12 +98,13 @@ class Forwarder:
         self._record_then = record_then
         self._calls: set[DirectCall] = set()
         self._error_body = error_body
+        self._failures = Failures(relay, error_body, capture_bytes)
         self._server = server
         self._bodies = BodyReader(server, capture_bytes)
         self._capture_bytes = capture_bytes
         self._clock_ns = clock_ns
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         headers, holder = scope["headers"], scope.get("gateway.key")
         recording = begin(scope["method"], scope["path"], headers, holder, self._clock_ns())
         cycle = scope.pop("gateway.cycle")  # which has the scope: left there, the two would keep each other
@@ -124,24 +124,28 @@ class Forwarder:
             self._in_a_task(whole, recording, partial(_fail_with, error))
 
     async def wait_idle(self) -> None:
-        """Return when no request is in flight. Those that no task serves, which could be cancelled, end now."""
+        """Return when no request is in flight. Those without a task, which nobody could cancel, end now."""
         for call in list(self._calls):
             call.stop(_shutting_down())
         if self.in_flight:
             self._idle = asyncio.Event()
             await self._idle.wait()
 
+    # --- every request ---
+
     async def _guard(self, work: Awaitable[None], recording: Recording, downstream: Downstream) -> None:
-        """Whatever happens in `work`, the exchange ends, in one row and with what the client can be told."""
+        """Whatever happens in `work`, the exchange ends in one row, and the client is told what it can be."""
         try:
             await work
         except asyncio.CancelledError:
-            await self._fail(downstream.take_interruption() or _shutting_down(), recording, downstream)
+            await self._failures.end(
+                downstream.take_interruption() or _shutting_down(), recording, downstream
+            )
         except GatewayError as error:
-            await self._fail(error, recording, downstream)
+            await self._failures.end(error, recording, downstream)
         except Exception:
             logger.exception("request %s: %s %s failed", recording.id, recording.method, recording.path)
-            await self._fail(GatewayError(INTERNAL_MESSAGE), recording, downstream)
+            await self._failures.end(GatewayError(INTERNAL_MESSAGE), recording, downstream)
         finally:
             downstream.unwatch()
             self._left()
@@ -239,11 +243,12 @@ class Forwarder:
             self._in_a_task(whole, recording, by_plan)
             return
         request = _plain_request(upstream, recording, whole.raw_path, b"", headers, body, head.body_bytes)
-        response = None if upstream.direct is None else upstream.direct.begin(request)
-        if response is None:
+        transport = upstream.direct
+        response = None if transport is None else transport.begin(request)
+        if transport is None or response is None:
             self._open_in_a_task(whole, recording, upstream, lambda: upstream.transport.open(request))
             return
-        call = DirectCall(whole, recording, request, upstream, self, self._capture_bytes)
+        call = DirectCall(whole, recording, request, upstream, transport, self, self._capture_bytes)
         self._calls.add(call)
         call.begin(response)
 
@@ -262,9 +267,7 @@ class Forwarder:
         elif recording.is_recorded:
             self._in_a_task(whole, recording, call.answer)
         else:
-            assert upstream.direct is not None
-            resume = partial(upstream.direct.resume, call.response, call.request)
-            self._open_in_a_task(whole, recording, upstream, resume)
+            self._open_in_a_task(whole, recording, upstream, call.resume)
 
     def _open_in_a_task(
         self,
@@ -283,7 +286,7 @@ class Forwarder:
     def _in_a_task(
         self, whole: WholeRequest, recording: Recording, serve: Callable[[Downstream], Awaitable[None]]
     ) -> None:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def app(*_: Any) -> None:
             downstream = Downstream(whole.connection, whole, self._server)
             work = serve(downstream)
             downstream.watch()
@@ -338,45 +341,6 @@ class Forwarder:
         await downstream.send(error_event(said, b""), more=True)
         await downstream.break_off()
 
-    # --- failures ---
-
-    async def _fail(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
-        """The one place where an exchange ends badly: one row, and what the client can still be told."""
-        downstream.unwatch()
-        if recording.is_recorded:  # and only then did the client stop reading, or do we stop
-            await downstream.break_off()
-            return
-        recording.error = error
-        if downstream.started:
-            await self._break_off(error, recording, downstream)
-            return
-        recording.status = error.status
-        body = self._error_body(error)
-        if not downstream.gone:
-            recording.response, recording.response_buffer = payload(body, self._capture_bytes), None
-            recording.response_headers = [(b"content-type", b"application/json")]
-        await self._relay.commit(recording)
-        if downstream.gone:
-            return
-        await downstream.start(error.status, _error_headers(error, body, recording), body_follows=True)
-        await downstream.send(body, more=False)
-
-    async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
-        notice = b""
-        captured, headers = recording.response_buffer, recording.response_headers
-        if not recording.status:
-            recording.status = error.status  # only comments have been sent: the answer is this error
-            headers = EVENT_STREAM
-        # A text can be added to a stream of events, but not inside a compressed one.
-        is_plain_stream = is_event_stream(headers) and not is_encoded(headers)
-        if isinstance(error, UpstreamError) and is_plain_stream:
-            sent = captured.payload() if captured is not None else NO_PAYLOAD
-            notice = error_event(self._error_body(error), (sent.tail or sent.head)[-4:])
-        await self._relay.commit(recording)
-        if notice and not downstream.gone:
-            await downstream.send(notice, more=True)
-        await downstream.break_off()
-
 
 def _plain_request(
     upstream: Upstream,
@@ -398,20 +362,9 @@ def _plain_request(
     )
 
 
-async def _fail_with(error: Exception, downstream: Downstream) -> None:
+async def _fail_with(error: Exception, _: Downstream) -> None:
     raise error
 
 
 def _shutting_down() -> ShuttingDown:
     return ShuttingDown("the gateway is shutting down; send it again")
-
-
-def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> Headers:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", ", ".join(error.allow).encode()))
-    if error.status == 503:
-        headers.append((b"retry-after", b"1"))
-    if isinstance(error, SlowClient):
-        headers.append((b"connection", b"close"))
-    return headers + error.headers + own_headers(recording.trace_id, recording.id)

@@ -34,7 +34,7 @@ _KEY_HEADERS = frozenset(
 )  # fmt: skip
 
 NONE_NAMED: frozenset[bytes] = frozenset()
-_KEPT_CONNECTION_VALUES = (b"keep-alive", b"close", b"")
+_KEPT_CONNECTION_VALUES = frozenset({b"keep-alive", b"close", b""})
 _MAX_REMEMBERED_NAMES = 1_000
 
 
@@ -92,9 +92,16 @@ def named_by_connection(headers: Headers) -> frozenset[bytes]:
     """The fields that a Connection header declares hop-by-hop."""
     named = NONE_NAMED
     for name, value in headers:
-        if name == b"connection" and value.lower() not in _KEPT_CONNECTION_VALUES:
-            named |= {token.strip().lower() for token in value.split(b",")}
+        if name == b"connection":
+            named |= _named_in(value)
     return named
+
+
+def _named_in(value: bytes) -> frozenset[bytes]:
+    value = value.lower()
+    if value in _KEPT_CONNECTION_VALUES:
+        return NONE_NAMED
+    return frozenset(token.strip() for token in value.split(b","))
 
 
 _NOT_RETURNED = HOP_BY_HOP | {TRACE_ID, PORTKEY_TRACE_ID, REQUEST_ID, UPSTREAM_REQUEST_ID}
@@ -107,8 +114,15 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
 
     The upstream's `x-request-id` moves to `x-upstream-request-id`: under its own name a client finds ours.
     """
-    kept = [field for field in headers if _RETURNED[field[0]]]
-    named = named_by_connection(headers)
+    kept, named = [], NONE_NAMED
+    for field in headers:
+        name, value = field
+        if _RETURNED[name]:
+            kept.append(field)
+        elif name == REQUEST_ID:
+            kept.append((UPSTREAM_REQUEST_ID, value))
+        elif name == b"connection":
+            named |= _named_in(value)
     if named:
         kept = [field for field in kept if field[0] not in named]
     if status in (204, 304):
@@ -116,9 +130,6 @@ def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
     if len(own) > _OF_EVERY_ANSWER:  # the others an upstream may send, too, and then ours are the true ones
         ours = {name for name, _ in own}
         kept = [field for field in kept if field[0] not in ours]
-    for name, value in headers:
-        if name == REQUEST_ID:
-            kept.append((UPSTREAM_REQUEST_ID, value))
     return kept + own
 
 

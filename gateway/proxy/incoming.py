@@ -85,7 +85,8 @@ def read_head(method: str, path: str, headers: Headers) -> Head:
     has_body = length is not None or b"transfer-encoding" in found
     encoding = found.get(b"content-encoding")
     is_json = path in JSON_PATHS and method == "POST"
-    trace_id, metadata, tags, keep_bodies, asking = None, None, (), True, None
+    trace_id, metadata, keep_bodies, asking = None, None, True, None
+    tags: tuple[str, ...] = ()
     if not _ASK_OF_US.isdisjoint(found):
         trace_id = select_trace_id(found)
         metadata = _metadata(found)

@@ -41,9 +41,10 @@ class NativeTransport:
 
     async def open(self, request: UpstreamRequest) -> Connection:
         limits = request.limits or self._limits
-        total_deadline = self._loop.time() + limits.end_s
+        now = self._loop.time()
+        total_deadline = now + limits.end_s
         head = self._head(request)
-        connection = self._take_idle()
+        connection = self._take_idle(now)
         if connection is not None:
             try:
                 await connection.exchange(request, head, limits, total_deadline)
@@ -60,10 +61,11 @@ class NativeTransport:
 
         Whoever gets the connection listens to it, and closes it or hands it to `resume`.
         """
-        connection = self._take_idle()
+        now = self._loop.time()
+        connection = self._take_idle(now)
         if connection is not None:
             limits = request.limits or self._limits
-            connection.send(request, self._head(request), limits, self._loop.time() + limits.end_s)
+            connection.send(request, self._head(request), limits, now + limits.end_s)
         return connection
 
     async def resume(self, connection: Connection, request: UpstreamRequest) -> Connection:
@@ -107,8 +109,8 @@ class NativeTransport:
             lines.append(b"content-length: %d\r\n\r\n" % request.body_bytes)
         return b"\r\n".join(lines)
 
-    def _take_idle(self) -> Connection | None:
-        oldest = self._loop.time() - self._settings.keepalive_expiry_s
+    def _take_idle(self, now: float) -> Connection | None:
+        oldest = now - self._settings.keepalive_expiry_s
         while self._idle:
             connection = self._idle.pop()
             if connection.usable and connection.idle_since > oldest:
