@@ -116,6 +116,8 @@ class Stand:
         }
         if held["sockets"] - idle != self.at_rest["sockets"]:
             left["sockets"] = held["sockets"] - idle, self.at_rest["sockets"]
+        if held["in_flight"]:
+            left["in flight"] = held["in_flight"]
         if held["tasks"] != self.at_rest["tasks"]:
             left["tasks"] = held["tasks"], self.at_rest["tasks"]
         kept_by_gateway = sum(held["upstreams"][name]["idle"] for name in FAULTY_NAMES)
@@ -132,6 +134,12 @@ class Stand:
         """Forget the last row's scripts, requests and connections."""
         self.faulty.reset()
         self.good.reset()
+
+    def keep_connections(self) -> None:
+        """Have a connection open to every variation of the faulty upstream, over which the next request goes."""
+        for name in ("scripted", "hasty", "steady", "brief", "narrow", "crowded", "draining"):
+            assert self.answer("before", f"{name}.alone").status == 200
+        self.faulty.forget()
 
     def all_rows_are_there(self) -> None:
         """As many rows as requests, over everything this stand was asked."""

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 ROWS = {fault.does: fault for faults in CLIENT_FAULTS.values() for fault in faults}
 
 
+@pytest.mark.parametrize("connections", ["new", "kept"])
 @pytest.mark.parametrize("fault", ROWS.values(), ids=ROWS.keys())
-def test_a_clients_fault(fault: ClientFault, stand: Stand, trace: str) -> None:
+def test_a_clients_fault(fault: ClientFault, stand: Stand, trace: str, connections: str) -> None:
+    if connections == "kept":
+        stand.keep_connections()
     fault.act(stand, trace)
 
     if fault.status is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault_matrix.upstream_faults import FAULTS, FINE, Fault
-from tests.harness import RESET, PeakMemory, RawClient, resident_mib
+from tests.harness import RESET, SILENCE, PeakMemory, RawClient, resident_mib
 
 if TYPE_CHECKING:
     from tests.fault_matrix.stand import Stand
@@ -106,3 +106,16 @@ def test_memory_is_flat_over_what_is_too_large(stand: Stand, trace: str, does: s
 
     assert peak.mib - before_mib < 24
     stand.settled()
+
+
+def test_a_plain_request_over_an_open_connection_needs_no_task(stand: Stand, trace: str) -> None:
+    stand.keep_connections()
+    stand.faulty.answers(SILENCE)
+    with RawClient(stand.gateway.port) as client:
+        stand.ask(client, trace, "scripted.alone")
+        stand.faulty.request(0)
+        held = stand.held()
+    tasks = sum(held["tasks"].values()) - sum(stand.at_rest["tasks"].values())
+    assert (held["in_flight"], tasks) == (1, 0 if stand.transport == "native" else 1)
+    stand.settled()
+    assert stand.row(trace)["error_kind"] == "client_closed"

@@ -19,6 +19,9 @@ PLANS = ["retry", "fallback"]
 PASSING = {does: fault for does, fault in ROWS.items() if fault.is_seen and fault.attempts("retry") == 2}
 """What a second try at the same upstream helps against, and can be seen to."""
 
+OVER_KEPT = {does: fault for does, fault in ROWS.items() if fault.is_seen and fault.at != "accept"}
+"""What an upstream can do to a request that came over a connection which had served another."""
+
 PLANNED = [(fault, plan) for fault in ROWS.values() for plan in (PLANS if fault.tried_again else ["both"])]
 """What is not tried again is not under a plan that would try both."""
 
@@ -46,6 +49,19 @@ def test_a_fault_alone(fault: Fault, stand: Stand, trace: str) -> None:
     stand.settled()
     if fault.is_seen:
         stand.still_serves(trace, f"{fault.place}.alone")
+
+
+@pytest.mark.parametrize("fault", OVER_KEPT.values(), ids=OVER_KEPT.keys())
+def test_a_fault_over_a_connection_that_was_open_before(fault: Fault, stand: Stand, trace: str) -> None:
+    stand.keep_connections()
+    strikes(fault, stand, 2)  # a connection that ends without an answer is replaced, once
+    answer = stand.answer(trace, f"{fault.place}.alone", stream=fault.stream)
+
+    check_answer(fault, answer, stand.transport)
+    check_row(fault, stand, trace)
+    stand.settled()
+    stand.begin()
+    stand.still_serves(trace, f"{fault.place}.alone")
 
 
 @pytest.mark.parametrize(("fault", "plan"), PLANNED, ids=lambda it: getattr(it, "does", it))

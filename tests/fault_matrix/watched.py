@@ -19,27 +19,34 @@ from gateway.__main__ import main
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
-OF_ONE_REQUEST = ("Recording", "Downstream", "Connection", "HttpxResponse")
+    from gateway.api.front import Front
+    from gateway.proxy.downstream import WholeRequest
+
+OF_ONE_REQUEST = ("Recording", "Downstream", "DirectCall", "Connection", "HttpxResponse")
 """Classes whose objects must not outlive their request, or their connection."""
 
 
 class Watch:
     """ASGI application before the gateway's own."""
 
-    def __init__(self, app: ASGIApp, opened: gateway.app.Gateway) -> None:
-        self._app = app
+    def __init__(self, app: Front, opened: gateway.app.Gateway) -> None:
+        self._front = app
         self._opened = opened
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["path"] == "/watch":
             return self._tell(scope["query_string"] == b"objects", send)
-        return self._app(scope, receive, send)
+        return self._front(scope, receive, send)
+
+    def at_once(self, whole: WholeRequest) -> bool:
+        return self._front.at_once(whole)
 
     async def _tell(self, with_objects: bool, send: Send) -> None:
         held: dict[str, Any] = {
             "tasks": running_tasks(),
+            "in_flight": self._opened._forwarder.in_flight,
             "sockets": open_sockets(),
             "upstreams": {name: connections(its.transport) for name, its in self._opened._upstreams.items()},
         }

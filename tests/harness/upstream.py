@@ -174,6 +174,10 @@ class WireUpstream:
     def reset(self) -> None:
         """Forget requests and scripts and close every connection, for the next test."""
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result(5)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget requests and scripts."""
         with self._changed:
             self.requests.clear()
             self._scripts.clear()
