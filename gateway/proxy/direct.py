@@ -29,15 +29,14 @@ _LOOKED_INTO = 429
 class Owner(Protocol):
     """Who started a call, and what becomes of it."""
 
-    def record(self, exchange: Exchange, then: Callable[[], None]) -> None:
-        """Hand the exchange to the sink; `then` is called once it is committed."""
-        ...
+    record: Callable[[Exchange, Callable[[], None]], None]
+    """Hands an exchange to the sink; the function is called once it is committed."""
 
     def finished(self, call: DirectCall) -> None:
         """Its answer is sent."""
         ...
 
-    def handed_over(self, call: DirectCall, error: GatewayError | None) -> None:
+    def handed_over(self, call: DirectCall, error: Exception | None) -> None:
         """It needs a task from here on, and has failed already where there is an `error`."""
         ...
 
@@ -100,9 +99,12 @@ class DirectCall:
         if self.whole.flow.write_paused:
             self._owner.handed_over(self, None)
             return
-        recording = self.recording
-        self.whole.connection.respond(self.whole, recording.status, self._headers(), self.body)
-        self._owner.finished(self)
+        try:
+            self.whole.connection.respond(self.whole, self.recording.status, self._headers(), self.body)
+        except Exception as error:  # noqa: BLE001 - the sink that calls has others to call
+            self._owner.handed_over(self, error)
+        else:
+            self._owner.finished(self)
 
     def resume(self) -> Awaitable[Connection]:
         """The answer, when its head has arrived. Raises as `Transport.open` does."""

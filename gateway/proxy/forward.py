@@ -95,7 +95,7 @@ class Forwarder:
         self._plain = plain
         self._attempts = attempts
         self._relay = relay
-        self._record_then = record_then
+        self.record = record_then
         self._calls: set[DirectCall] = set()
         self._error_body = error_body
         self._failures = Failures(relay, error_body, capture_bytes)
@@ -155,10 +155,8 @@ class Forwarder:
         if self._idle is not None and not self.in_flight:
             self._idle.set()
 
-    def _check_room(self, recording: Recording) -> None:
-        """Refuse at once what would only make everybody wait longer. Raises Overloaded."""
-        if self.in_flight <= self._server.max_in_flight:
-            return
+    def _refuse(self, recording: Recording) -> None:
+        """Answer at once what would only make everybody wait longer. Raises Overloaded."""
         self.refused += 1
         head_of(recording)
         raise Overloaded(
@@ -167,7 +165,8 @@ class Forwarder:
         )
 
     async def _serve(self, scope: Scope, recording: Recording, downstream: Downstream) -> None:
-        self._check_room(recording)
+        if self.in_flight > self._server.max_in_flight:
+            self._refuse(recording)
         head = head_of(recording)
         body, asked = await self._bodies.read(head, recording, downstream)
         plan = self._plan(head, asked, recording)
@@ -227,7 +226,8 @@ class Forwarder:
     # --- the short way ---
 
     def _begin_at_once(self, whole: WholeRequest, recording: Recording) -> None:
-        self._check_room(recording)
+        if self.in_flight > self._server.max_in_flight:
+            self._refuse(recording)
         head = head_of(recording)
         body = whole.body
         asked = self._bodies.read_whole(head, recording, body)
@@ -252,14 +252,11 @@ class Forwarder:
         self._calls.add(call)
         call.begin(response)
 
-    def record(self, exchange: Exchange, then: Callable[[], None]) -> None:
-        self._record_then(exchange, then)
-
     def finished(self, call: DirectCall) -> None:
         self._calls.discard(call)
         self._left()
 
-    def handed_over(self, call: DirectCall, error: GatewayError | None) -> None:
+    def handed_over(self, call: DirectCall, error: Exception | None) -> None:
         self._calls.discard(call)
         whole, recording, upstream = call.whole, call.recording, call.upstream
         if error is not None:

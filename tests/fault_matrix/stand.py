@@ -136,7 +136,7 @@ class Stand:
         self.good.reset()
 
     def keep_connections(self) -> None:
-        """Have a connection open to every variation of the faulty upstream, over which the next request goes."""
+        """Have a connection open to every variation of the faulty upstream; the next request goes over it."""
         for name in ("scripted", "hasty", "steady", "brief", "narrow", "crowded", "draining"):
             assert self.answer("before", f"{name}.alone").status == 200
         self.faulty.forget()
