@@ -113,15 +113,23 @@ class GatewayProtocol(HttpToolsProtocol):
     def hold_head(self, cycle: RequestResponseCycle) -> None:
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
-    def write_chunk(self, cycle: RequestResponseCycle, data: bytes) -> None:
+    def chunk_writer(self, cycle: RequestResponseCycle) -> Callable[[bytes, bytes | None], None]:
         # What uvicorn's `send` does for such a chunk, less the message and the coroutine around it.
-        if cycle.disconnected:
-            return
+        write = cycle.transport.write
         if cycle.chunked_encoding:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+
+            def write_chunk(data: bytes, framed: bytes | None) -> None:
+                if not cycle.disconnected:
+                    write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+
         else:
-            cycle.expected_content_length -= len(data)
-        cycle.transport.write(data)
+
+            def write_chunk(data: bytes, framed: bytes | None) -> None:  # noqa: ARG001 - nobody reads chunks here
+                if not cycle.disconnected:
+                    cycle.expected_content_length -= len(data)
+                    write(data)
+
+        return write_chunk
 
     def close(self) -> None:
         self.transport.close()
