@@ -35,6 +35,46 @@ class Connection(asyncio.Protocol):
     carry another request.
     """
 
+    # One connection has more attributes than CPython keeps in an instance without a dict of its own, and each
+    # byte that arrives would pay for that dict, which no cache holds while the kernel works in between.
+    __slots__ = (
+        "_began",
+        "_between_chunks",
+        "_bodiless",
+        "_buffered",
+        "_busy",
+        "_chunks",
+        "_complete",
+        "_deadline",
+        "_error",
+        "_head_done",
+        "_interim",
+        "_keep_alive",
+        "_limit",
+        "_limits",
+        "_loop",
+        "_lost",
+        "_name",
+        "_now",
+        "_parser",
+        "_read_paused",
+        "_release",
+        "_room",
+        "_sending",
+        "_sent",
+        "_take",
+        "_timer",
+        "_timer_due",
+        "_total_deadline",
+        "_transport",
+        "_unfinished_bytes",
+        "_waiter",
+        "_write_paused",
+        "headers",
+        "idle_since",
+        "status",
+    )
+
     def __init__(self, name: str, limits: Limits, release: Callable[[Connection], None]) -> None:
         self.status = 0
         self.headers: Headers = []
