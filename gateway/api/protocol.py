@@ -63,6 +63,26 @@ class ToTheEnd(int):
     __hash__ = int.__hash__
 
 
+class ChunkWriter:
+    """What uvicorn's `send` does for bytes that are not a body's last, less the message and the coroutine."""
+
+    __slots__ = ("_cycle", "_write")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._write = cycle.transport.write
+
+    def write_chunk(self, data: bytes, framed: bytes | None) -> None:
+        if not self._cycle.disconnected:
+            write = self._write
+            write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_piece(self, data: bytes, framed: bytes | None) -> None:  # noqa: ARG002 - nobody reads chunks here
+        if not self._cycle.disconnected:
+            self._cycle.expected_content_length -= len(data)
+            self._write(data)
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """Offers itself to the application as `scope["gateway.connection"]`, the request as `"gateway.cycle"`.
 
@@ -114,22 +134,8 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
     def chunk_writer(self, cycle: RequestResponseCycle) -> Callable[[bytes, bytes | None], None]:
-        # What uvicorn's `send` does for such a chunk, less the message and the coroutine around it.
-        write = cycle.transport.write
-        if cycle.chunked_encoding:
-
-            def write_chunk(data: bytes, framed: bytes | None) -> None:
-                if not cycle.disconnected:
-                    write(framed or b"%x\r\n%b\r\n" % (len(data), data))
-
-        else:
-
-            def write_chunk(data: bytes, framed: bytes | None) -> None:  # noqa: ARG001 - nobody reads chunks here
-                if not cycle.disconnected:
-                    cycle.expected_content_length -= len(data)
-                    write(data)
-
-        return write_chunk
+        writer = ChunkWriter(cycle)
+        return writer.write_chunk if cycle.chunked_encoding else writer.write_piece
 
     def close(self) -> None:
         self.transport.close()

@@ -54,7 +54,7 @@ class Relay:
                 await self._after_last_event(chunk, response, recording, downstream)
                 return
             await downstream.send(chunk, more=True)
-            take = take or _taker(downstream, captured, last_event)
+            take = take or _Passage(downstream, captured, last_event).take
             chunk = await response.pass_on(take)
             captured.add(chunk)
         await self.record(recording, downstream)
@@ -88,20 +88,28 @@ class Relay:
         return self._sink(recording)
 
 
-def _taker(downstream: Downstream, captured: BodyBuffer, last_event: LastEvent | None) -> Take:
-    """What sends a started answer's chunks on. All that a chunk costs here, it costs for each token."""
-    flow, keep, write = downstream.flow, captured.add, downstream.chunk_writer()
-    is_last = last_event.feed if last_event is not None else None
+class _Passage:
+    """Sends a started answer's chunks on: what `take` costs, each token costs.
 
-    def take(chunk: bytes, framed: bytes | None = None) -> bool:
+    Slots and no closure, since the kernel's work between two chunks leaves nothing of this in the cache.
+    """
+
+    __slots__ = ("_captured", "_flow", "_last_event", "_write")
+
+    def __init__(self, downstream: Downstream, captured: BodyBuffer, last_event: LastEvent | None) -> None:
+        self._flow = downstream.flow
+        self._captured = captured
+        self._last_event = last_event
+        self._write = downstream.chunk_writer()
+
+    def take(self, chunk: bytes, framed: bytes | None = None) -> bool:
         # A stream's last event waits for the commit, so it is declined and comes back to `answer`.
-        if flow.write_paused or (is_last is not None and is_last(chunk)):
+        if self._flow.write_paused or (self._last_event is not None and self._last_event.feed(chunk)):
             return False
-        keep(chunk)
+        self._captured.add(chunk)
+        write = self._write  # a name, since CPython is slow to call what is in a slot as if it were a method
         write(chunk, framed)
         return True
-
-    return take
 
 
 def is_event_stream(headers: Headers) -> bool:

@@ -312,7 +312,8 @@ class Connection(asyncio.Protocol):
             if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
                 # One whole chunk, as a stream's events come: the parser is spared it, and stands after it
                 # where it stood before. The idle limit is running, so its timer need not be looked at.
-                self._deadline = self._now() + self._limits.idle_s
+                now = self._now
+                self._deadline = now() + self._limits.idle_s
                 chunk = data[len(line) : -2]
                 if not take(chunk, data):
                     self._take = None
