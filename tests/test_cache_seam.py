@@ -125,7 +125,7 @@ async def ask(cache: ResponseCache, upstream: Upstream, *wanted: Any, **more: An
     answer, status = await cache.open(lookup(*wanted, **more), upstream)
     taken: list[bytes] = []
 
-    def take(chunk: bytes) -> bool:
+    def take(chunk: bytes, framed: bytes | None = None) -> bool:
         taken.append(chunk)
         return len(chunk) != 1  # declines single bytes, as the relay declines the last event
 

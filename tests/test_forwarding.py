@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import brotli
+import httptools
 import pytest
 import zstandard
 
@@ -558,6 +559,48 @@ def test_a_stream_keeps_its_bytes_however_it_is_cut(
     stored = row["response_head"] or b""
     # The record may end with the last event; what a vendor sends after it still reaches the client.
     assert stored == b"".join(pieces) or (b"".join(pieces).startswith(stored) and b"[DONE]" in stored)
+
+
+ODD_CHUNKS = {
+    "as everybody writes them": [b"3\r\nabc\r\n", b"10\r\n0123456789abcdef\r\n", b"2\r\nde\r\n"],
+    "zeros in front": [b"3\r\nabc\r\n", b"003\r\ndef\r\n", b"3\r\nghi\r\n"],
+    "great letters": [b"3\r\nabc\r\n", b"A\r\n0123456789\r\n", b"a\r\n0123456789\r\n"],
+    "an extension": [b"3\r\nabc\r\n", b"3;a=b\r\ndef\r\n", b"3\r\nghi\r\n"],
+    "two at once": [b"3\r\nabc\r\n", b"3\r\ndef\r\n3\r\nghi\r\n", b"3\r\njkl\r\n"],
+    "in halves": [b"3\r\nabc\r\n", b"6\r\ndef", b"ghi\r\n", b"3\r\njkl\r\n"],
+    "within a line end": [b"3\r\nabc\r", b"\n3\r\ndef\r\n", b"3\r\nghi\r\n"],
+    "a chunk in a chunk": [b"3\r\nabc\r\n", b"8\r\n", b"3\r\ndef\r\n", b"\r\n", b"3\r\nghi\r\n"],
+    "a chunk after its first digit": [
+        b"3\r\nabc\r\n1",
+        b"5\r\ndefgh\r\n",
+        b"i" * 14 + b"\r\n",
+        b"1\r\nj\r\n",
+    ],
+}
+
+
+@pytest.mark.parametrize("pieces", ODD_CHUNKS.values(), ids=ODD_CHUNKS.keys())
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"text/plain"])
+def test_chunks_are_understood_however_they_are_written(
+    client: RawClient, upstream: WireUpstream, kind: bytes, pieces: list[bytes]
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n" % kind
+    upstream.answers(head, *(step for piece in pieces for step in (0.01, piece)), 0.01, LAST_CHUNK)
+    client.post(CHAT, b'{"stream":true}', JSON)
+
+    answer = client.read_answer()
+    parser = httptools.HttpResponseParser(said := Said())
+    parser.feed_data(head + b"".join(pieces))
+    assert (answer.clean, answer.body) == (True, said.body)
+
+
+class Said:
+    """What llhttp takes for the body."""
+
+    body = b""
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
 
 
 def test_chunks_that_come_apart_are_relayed_apart(client: RawClient, upstream: WireUpstream) -> None:

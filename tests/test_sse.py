@@ -89,7 +89,8 @@ STREAM_PIECES = st.sampled_from(
     [
         b'data: {"a":1}\n\n', b"data: [DONE]\n\n", b"data: [DO", b"NE]\n\n", b"\n", b"\r\n", b"data: ",
         b"[DONE]", b": c\n\n", b"event: message_stop\n", b"event: ping\n", b"data: {}\n\n", b"x", b"ev",
-        b"ent: response.completed\r\n", b"\r\r",
+        b"ent: response.completed\r\n", b"\r\r", b'data: {"a":1}', b"\r", b'data:{"a":1}\n\n',
+        b"event: response.created\n",
     ]
 )  # fmt: skip
 

@@ -122,6 +122,26 @@ class WholeCycle(RequestResponseCycle):
             self.message_event.set()
 
 
+class ChunkWriter:
+    """What uvicorn's `send` does for bytes that are not a body's last, less the message and the coroutine."""
+
+    __slots__ = ("_cycle", "_write")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._write = cycle.transport.write
+
+    def write_chunk(self, data: bytes, framed: bytes | None) -> None:
+        if not self._cycle.disconnected:
+            write = self._write
+            write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_piece(self, data: bytes, framed: bytes | None) -> None:  # noqa: ARG002 - nobody reads chunks here
+        if not self._cycle.disconnected:
+            self._cycle.expected_content_length -= len(data)
+            self._write(data)
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """Offers itself to the application as `scope["gateway.connection"]`, the request as `"gateway.cycle"`.
 
@@ -132,6 +152,12 @@ class GatewayProtocol(HttpToolsProtocol):
     (`server.head_timeout_s`, `server.max_head_bytes`). The time limit also ends a connection
     that keeps sending a body after it was answered.
     """
+
+    # With uvicorn's they would be more than thirty attributes, and those CPython keeps in a slower dict.
+    __slots__ = (
+        "_at_once", "_body", "_head_bytes", "_idle_timer", "_idle_until", "_in_head", "_limits",
+        "_names_connection", "_path", "_received", "_unserved", "on_lost", "url",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, limits: schema.Server, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,15 +207,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def hold_head(self, cycle: RequestResponseCycle) -> None:
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
-    def write_chunk(self, cycle: RequestResponseCycle, data: bytes) -> None:
-        # What uvicorn's `send` does for such a chunk, less the message and the coroutine around it.
-        if cycle.disconnected:
-            return
-        if cycle.chunked_encoding:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        else:
-            cycle.expected_content_length -= len(data)
-        cycle.transport.write(data)
+    def chunk_writer(self, cycle: RequestResponseCycle) -> Callable[[bytes, bytes | None], None]:
+        writer = ChunkWriter(cycle)
+        return writer.write_chunk if cycle.chunked_encoding else writer.write_piece
 
     def run(self, cycle: WholeCycle, app: ASGIApp) -> None:
         cycle.await_events()

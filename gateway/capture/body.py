@@ -9,24 +9,22 @@ class BodyBuffer:
     """Collects one side's bytes: `add` each chunk, then `payload()`.
 
     Holds at most `limit` bytes (and one chunk): the first half of them from the body's head, the second from
-    its tail. `size` counts every byte.
+    its tail.
     """
 
-    __slots__ = ("_chunks", "_head", "_held", "_limit", "size")
+    __slots__ = ("_chunks", "_dropped", "_head", "_limit", "_room")
 
     def __init__(self, limit: int) -> None:
-        self.size = 0
         self._limit = limit
         self._head: bytes | None = None  # set once the body has outgrown the limit
         self._chunks: list[bytes] = []
-        self._held = 0
+        self._room = limit
+        self._dropped = 0
 
     def add(self, chunk: bytes) -> None:
-        length = len(chunk)
-        self.size += length
-        self._held += length
         self._chunks.append(chunk)
-        if self._held > self._limit:
+        self._room -= len(chunk)
+        if self._room < 0:
             self._shrink()
 
     def _shrink(self) -> None:
@@ -38,15 +36,17 @@ class BodyBuffer:
         # The tail may grow to twice its share before it is cut, so that each byte is copied once or twice,
         # not once for every chunk that follows.
         tail = joined[-half:] if half else b""
+        self._dropped += len(joined) - len(tail)
         self._chunks = [tail]
-        self._held = len(tail) - half
+        self._room = self._limit - len(tail) + half
 
     def payload(self) -> Payload:
         joined = b"".join(self._chunks)
         if self._head is None:
-            return Payload(joined, b"", self.size)
+            return Payload(joined, b"", len(joined))
         half = self._limit // 2
-        return Payload(self._head, joined[-half:] if half else b"", self.size)
+        size = len(self._head) + self._dropped + len(joined)
+        return Payload(self._head, joined[-half:] if half else b"", size)
 
 
 def cut(payload: Payload, limit: int) -> Payload:

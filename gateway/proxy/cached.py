@@ -90,8 +90,8 @@ class Keeping:
         return chunk
 
     async def pass_on(self, take: Take) -> bytes:
-        def take_and_keep(chunk: bytes) -> bool:
-            taken = take(chunk)
+        def take_and_keep(chunk: bytes, framed: bytes | None = None) -> bool:
+            taken = take(chunk, framed)
             if taken:
                 self._add(chunk)
             return taken

@@ -37,8 +37,12 @@ class Connection(Protocol):
         """Let the response's head of `cycle` leave together with the first bytes of its body."""
         ...
 
-    def write_chunk(self, cycle: Any, data: bytes) -> None:
-        """Write bytes of the response's body, not its last, to a client that is not stalled."""
+    def chunk_writer(self, cycle: Any) -> Callable[[bytes, bytes | None], None]:
+        """What writes bytes of the response's body, not its last, to a client that is not stalled.
+
+        It is for a response whose head and first bytes are written. Its second argument is the bytes framed
+        as a chunk, where somebody has them.
+        """
         ...
 
     def close(self) -> None:
@@ -50,12 +54,17 @@ class Connection(Protocol):
         ...
 
 
+class Flow(Protocol):
+    """uvicorn's account of what a client does not take off us."""
+
+    write_paused: bool
+
+
 class WholeRequest(Protocol):
     """A POST of JSON that has arrived whole, as the server's protocol hands it over; also its `cycle`."""
 
     connection: Connection
-    flow: Any
-    """`write_paused` says whether the client is stalled."""
+    flow: Flow
     path: str
     raw_path: bytes
     headers: Headers
@@ -77,7 +86,7 @@ class Downstream:
         self.gone = False
         self._connection = connection
         self._cycle = cycle
-        self._flow = cycle.flow
+        self.flow: Flow = cycle.flow
         self._receive: Receive = cycle.receive
         self._send: Send = cycle.send
         self._limits = limits
@@ -215,12 +224,11 @@ class Downstream:
 
     @property
     def is_stalled(self) -> bool:
-        stalled: bool = self._flow.write_paused
-        return stalled
+        return self.flow.write_paused
 
-    def writes_chunks(self) -> tuple[Callable[[Any, bytes], None], Any]:
-        """What sends a chunk that is not the last to a client that is not stalled, and its first argument."""
-        return self._connection.write_chunk, self._cycle
+    def chunk_writer(self) -> Callable[[bytes, bytes | None], None]:
+        """What `Connection.chunk_writer` says, for the response that was started."""
+        return self._connection.chunk_writer(self._cycle)
 
     async def _send_slowly(self, message: Message) -> None:
         stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)

@@ -14,7 +14,7 @@ from gateway.errors import ClientGone, UpstreamError
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.headers import response_headers
 from gateway.proxy.recording import Recording, payload
-from gateway.proxy.upstream.base import UpstreamResponse
+from gateway.proxy.upstream.base import Take, UpstreamResponse
 from gateway.records import Headers, Sink
 
 _EVENT_STREAM = b"text/event-stream"
@@ -46,17 +46,7 @@ class Relay:
         recording.response_buffer = captured = BodyBuffer(self._capture_bytes)
         captured.add(chunk)
         last_event = LastEvent() if is_event_stream(response.headers) else None
-
-        send_now, cycle = downstream.writes_chunks()
-
-        def take(chunk: bytes) -> bool:
-            # A stream's last event waits for the commit, so it is declined and comes back below.
-            if downstream.is_stalled or (last_event is not None and last_event.feed(chunk)):
-                return False
-            captured.add(chunk)
-            send_now(cycle, chunk)
-            return True
-
+        take: Take | None = None
         while not response.ended:
             if not downstream.started:
                 await downstream.start(status, headers, body_follows=last_event is None)
@@ -64,6 +54,7 @@ class Relay:
                 await self._after_last_event(chunk, response, recording, downstream)
                 return
             await downstream.send(chunk, more=True)
+            take = take or _Passage(downstream, captured, last_event).take
             chunk = await response.pass_on(take)
             captured.add(chunk)
         await self.record(recording, downstream)
@@ -95,6 +86,30 @@ class Relay:
     def commit(self, recording: Recording) -> Awaitable[None]:
         recording.finish(perf_counter())
         return self._sink(recording)
+
+
+class _Passage:
+    """Sends a started answer's chunks on: what `take` costs, each token costs.
+
+    Slots and no closure, since the kernel's work between two chunks leaves nothing of this in the cache.
+    """
+
+    __slots__ = ("_captured", "_flow", "_last_event", "_write")
+
+    def __init__(self, downstream: Downstream, captured: BodyBuffer, last_event: LastEvent | None) -> None:
+        self._flow = downstream.flow
+        self._captured = captured
+        self._last_event = last_event
+        self._write = downstream.chunk_writer()
+
+    def take(self, chunk: bytes, framed: bytes | None = None) -> bool:
+        # A stream's last event waits for the commit, so it is declined and comes back to `answer`.
+        if self._flow.write_paused or (self._last_event is not None and self._last_event.feed(chunk)):
+            return False
+        self._captured.add(chunk)
+        write = self._write  # a name, since CPython is slow to call what is in a slot as if it were a method
+        write(chunk, framed)
+        return True
 
 
 def is_event_stream(headers: Headers) -> bool:

@@ -85,8 +85,14 @@ class UpstreamRequest(NamedTuple):
         return self.body is None or isinstance(self.body, bytes)
 
 
-Take = Callable[[bytes], bool]
-"""Takes a chunk and returns True, or declines it and returns False. Does not raise and does not wait."""
+class Take(Protocol):
+    """Takes a chunk and returns True, or declines it and returns False. Does not raise and does not wait.
+
+    `framed` is the chunk with its size line and its line end, where it came as one whole chunk of HTTP/1.1:
+    whoever sends chunks, too, need not frame it again.
+    """
+
+    def __call__(self, chunk: bytes, framed: bytes | None = None, /) -> bool: ...
 
 
 class UpstreamResponse(Protocol):

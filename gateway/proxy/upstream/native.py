@@ -19,6 +19,9 @@ from gateway.records import Headers
 MAX_HEAD_BYTES = 256 * 1024
 _HIGH_WATER_BYTES = 256 * 1024
 _NEVER = float("inf")
+_SIZE_LINES = {len(line) + size + 2: line for size in range(1, 2048) for line in [b"%x\r\n" % size]}
+"""A chunk's first line by the length of the whole chunk, as nearly everybody writes it: no zeros in front,
+small letters, no extensions."""
 
 
 class ConnectionDied(UpstreamBroken):
@@ -32,6 +35,16 @@ class Connection(asyncio.Protocol):
     carry another request.
     """
 
+    # CPython gives more than thirty attributes a dict. Every byte that arrives would pay for it, since the
+    # kernel's work in between has left nothing of it in the cache.
+    __slots__ = (
+        "_began", "_between_chunks", "_bodiless", "_buffered", "_busy", "_chunks", "_complete", "_deadline",
+        "_error", "_head_done", "_interim", "_keep_alive", "_limit", "_limits", "_listener", "_loop", "_lost",
+        "_name", "_now", "_parser", "_read_paused", "_release", "_room", "_sending", "_sent", "_take",
+        "_timer", "_timer_due", "_total_deadline", "_transport", "_unfinished_bytes", "_waiter", "_write_paused",
+        "headers", "idle_since", "status",
+    )  # fmt: skip
+
     def __init__(self, name: str, limits: Limits, release: Callable[[Connection], None]) -> None:
         self.status = 0
         self.headers: Headers = []
@@ -40,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._release = release
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
@@ -57,7 +71,8 @@ class Connection(asyncio.Protocol):
         self._sent = True
         self._sending: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._take: Take | None = None
+        self._take: Take | None = None  # set only while nothing waits in _chunks
+        self._between_chunks = False  # the parser has seen a chunk's end and not one byte more
         self._read_paused = False
         self._write_paused = False
         self._unfinished_bytes = 0  # since the last byte of a body
@@ -179,24 +194,26 @@ class Connection(asyncio.Protocol):
         return data
 
     async def pass_on(self, take: Take) -> bytes:
-        self._take = take
-        try:
-            while not self.ready:
-                await self._event()
-        finally:
-            self._take = None
+        if not self.ready:
+            self._take = take
+            try:
+                while not self.ready:
+                    await self._event()
+            finally:
+                self._take = None
         return await self.read()
 
-    def _taken(self, take: Take) -> bool:
-        """Whether what has arrived went straight on, so that nobody needs to be woken for it."""
+    def _offer(self, take: Take) -> None:
+        """Let what has arrived go straight on; else wake who waits for it, and offer nothing more."""
         chunks = self._chunks
-        if self._error is not None or not chunks:
-            return False
-        if not take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
-            return False
+        if not chunks:
+            return
+        if self._read_paused or not take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
+            self._take = None
+            self._wake()
+            return
         self._chunks = []
         self._buffered = 0
-        return True
 
     async def close(self) -> None:
         if self._sending is not None:
@@ -260,6 +277,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: UpstreamError) -> None:
         if self._error is None and not self._complete:
             self._error = error
+        self._between_chunks = False
         self._transport.abort()
         self._wake()
 
@@ -269,7 +287,7 @@ class Connection(asyncio.Protocol):
 
     def _expect_by(self, limit: str, seconds: float) -> None:
         self._limit = limit
-        self._deadline = self._loop.time() + seconds
+        self._deadline = self._now() + seconds
         if self._timer_due > self._deadline:
             self._arm()
 
@@ -288,7 +306,7 @@ class Connection(asyncio.Protocol):
         due = min(self._deadline, self._total_deadline)
         if due == _NEVER or self._lost:
             return
-        if self._loop.time() < due:
+        if self._now() < due:
             self._arm()
             return
         limit = self._limit if self._deadline <= self._total_deadline else "total"
@@ -300,6 +318,21 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        take = self._take
+        if take is not None and self._between_chunks:
+            line = _SIZE_LINES.get(len(data))
+            if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
+                # One whole chunk, as a stream's events come: the parser is spared it, and stands after it
+                # where it stood before. The idle limit is running, so its timer need not be looked at.
+                now = self._now
+                self._deadline = now() + self._limits.idle_s
+                chunk = data[len(line) : -2]
+                if not take(chunk, data):
+                    self._take = None
+                    self._chunks.append(chunk)
+                    self._buffered = len(chunk)
+                    self._wake()
+                return
         if not self._expects_data():
             self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
             return
@@ -310,6 +343,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(self._broken(f"not HTTP/1.1 ({error})"))
             return
+        if self._between_chunks and not data.endswith(b"\n"):
+            self._between_chunks = False  # within the next one's size
         if self._complete:
             self._deadline = self._total_deadline = _NEVER
         elif self._unfinished_bytes > MAX_HEAD_BYTES:
@@ -317,7 +352,8 @@ class Connection(asyncio.Protocol):
             return
         elif self._head_done:
             self._expect_by("idle", self._limits.idle_s)
-            if self._take is not None and self._taken(self._take):
+            if self._take is not None and self._error is None:
+                self._offer(self._take)
                 return
         self._wake()
 
@@ -412,7 +448,14 @@ class Connection(asyncio.Protocol):
             self._deadline = _NEVER  # not the upstream's fault while we do not read
             self._transport.pause_reading()
 
+    def on_chunk_header(self) -> None:
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        self._between_chunks = True
+
     def on_message_complete(self) -> None:
+        self._between_chunks = False
         if self._interim:
             self._interim = False
         else:
