@@ -41,8 +41,8 @@ class Connection(asyncio.Protocol):
         "_began", "_between_chunks", "_bodiless", "_buffered", "_busy", "_chunks", "_complete", "_deadline",
         "_error", "_head_done", "_interim", "_keep_alive", "_limit", "_limits", "_listener", "_loop", "_lost",
         "_name", "_now", "_parser", "_read_paused", "_release", "_room", "_sending", "_sent", "_take",
-        "_timer", "_timer_due", "_total_deadline", "_transport", "_unfinished_bytes", "_waiter", "_write_paused",
-        "headers", "idle_since", "status",
+        "_timer", "_timer_due", "_total_deadline", "_transport", "_unfinished_bytes", "_waiter",
+        "_write_paused", "headers", "idle_since", "status",
     )  # fmt: skip
 
     def __init__(self, name: str, limits: Limits, release: Callable[[Connection], None]) -> None:
