@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
-from sqlalchemy import ClauseElement, Table, bindparam, case, func, literal_column, select
+from sqlalchemy import ClauseElement, Column, Table, bindparam, case, func, literal_column, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
@@ -26,10 +26,14 @@ def _compiled(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
+def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
+    """OR FAIL: whoever has an error rolls everything back, so SQLite need not prepare to undo the statement."""
+    return insert(table).values(dict.fromkeys(column.name for column in columns)).prefix_with("OR FAIL")
+
+
 def _upsert_trace() -> Insert:
     trace = tables.trace
-    names = [column.name for column in trace.columns if column.name not in ("seq", "weighted_mean")]
-    new = insert(trace).values(dict.fromkeys(names))
+    new = _insert(trace, [column for column in trace.columns if column.name not in ("seq", "weighted_mean")])
     old, add = trace.c, new.excluded
     return new.on_conflict_do_update(
         index_elements=[old.key_id, old.trace_id],
@@ -50,16 +54,13 @@ def _upsert_trace() -> Insert:
 
 _FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
 _UPSERT_TRACE = _compiled(_upsert_trace())
-_INSERT_MODEL = _compiled(
-    insert(tables.trace_model)
-    .values({column.name: None for column in tables.trace_model.columns})
-    .on_conflict_do_nothing()
-)
+_INSERT_MODEL = _compiled(_insert(tables.trace_model, tables.trace_model.columns).on_conflict_do_nothing())
+_INSERT_TAG = _compiled(_insert(tables.exchange_tag, tables.exchange_tag.columns))
 
-_INSERT_TAG = _compiled(
-    insert(tables.exchange_tag).values({column.name: None for column in tables.exchange_tag.columns})
-)
-_ANY_UNMATCHED = "SELECT 1 FROM trace WHERE exchange_count = 0 LIMIT 1"
+# The newest row's number, and whether feedback waits for an exchange.
+_LOOK = """SELECT coalesce(max(seq), 0), EXISTS (SELECT 1 FROM trace WHERE exchange_count = 0) FROM exchange"""
+
+_ROWS_A_STATEMENT = (8, 4, 2, 1)
 
 TraceKey = tuple[str, str]
 
@@ -72,59 +73,82 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
 
     `adopt` is asked only while there is feedback that waits for an exchange.
     """
-    connection.execute("BEGIN IMMEDIATE")
+    cursor = connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
     try:
         # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
-        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM exchange").fetchone()
-        numbered = list(enumerate(entries, last + 1))
-        _insert_present(connection, tables.exchange, [(seq, *entry.row) for seq, entry in numbered])
-        _insert_present(connection, tables.exchange_body, [_body(seq, entry) for seq, entry in numbered])
+        last, feedback_waits = cursor.execute(_LOOK).fetchone()
         rows = [entry.row for entry in entries]
-        connection.executemany(_UPSERT_TRACE, list(_traces(rows)))
-        connection.executemany(_INSERT_MODEL, list(_models(rows)))
-        tags = [(entry.row.key_id, tag, seq) for seq, entry in numbered for tag in entry.tags]
-        if tags:
-            connection.executemany(_INSERT_TAG, tags)
-        if connection.execute(_ANY_UNMATCHED).fetchone() is not None:
+        _insert_present(cursor, tables.exchange, enumerate(rows, last + 1))
+        _insert_present(cursor, tables.exchange_body, enumerate(map(_body, entries), last + 1))
+        _execute(cursor, _UPSERT_TRACE, _traces(rows))
+        _execute(cursor, _INSERT_MODEL, _models(rows))
+        tags = [
+            (entry.row.key_id, tag, seq) for seq, entry in enumerate(entries, last + 1) for tag in entry.tags
+        ]
+        _execute(cursor, _INSERT_TAG, tags)
+        if feedback_waits:
             adopt(connection, rows)
         if connection.in_transaction:
-            connection.execute("COMMIT")
+            cursor.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            cursor.execute("ROLLBACK")
         raise
 
 
-def _body(seq: int, entry: ExchangeEntry) -> list[Any]:
-    return [seq, *(bytearray(value) if type(value) is bytes else value for value in entry.bodies)]
+def _body(entry: ExchangeEntry) -> list[Any]:
+    return [bytearray(value) if type(value) is bytes else value for value in entry.bodies]
 
 
-def _insert_present(connection: sqlite3.Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
-    """Insert `rows`, naming only the columns that have a value.
+def _insert_present(
+    cursor: sqlite3.Cursor, table: Table, numbered: Iterable[tuple[int, Sequence[Any]]]
+) -> None:
+    """Insert rows, their number first, naming only the columns that have a value.
 
     Python's sqlite3 asks its adapters about every value that is not exactly an int, float, str or bytearray,
     and that takes longer than storing it. An exchange is half None, and exchanges of one kind
     are so in the same places.
     """
-    alike: dict[bytes, list[list[Any]]] = {}
-    for row in rows:
-        present = [value is not None for value in row]
-        alike.setdefault(bytes(present), []).append(list(compress(row, present)))
-    for shape, values in alike.items():
-        connection.executemany(_insert_shape(table, shape), values)
+    alike: dict[bytes, list[Sequence[Any]]] = {}
+    for seq, row in numbered:
+        present = bytes([value is not None for value in row])
+        alike.setdefault(present, []).append((seq, *compress(row, present)))
+    for present, rows in alike.items():
+        _execute(cursor, _insert_shape(table, present), rows)
 
 
 @lru_cache(maxsize=256)
 def _insert_shape(table: Table, present: bytes) -> str:
-    columns = compress(table.columns, present)
-    return _compiled(insert(table).values({column.name: None for column in columns}))
+    return _compiled(_insert(table, compress(table.columns, b"\1" + present)))
+
+
+def _execute(cursor: sqlite3.Cursor, insert_one: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute `insert_one` for all `rows`, several at a time.
+
+    Python lets go of its lock and takes it again for every step of a statement, and the event loop's thread
+    is waiting for it.
+    """
+    start = 0
+    for size in _ROWS_A_STATEMENT:
+        while len(rows) - start >= size:
+            values = list(chain.from_iterable(rows[start : start + size]))
+            cursor.execute(_insert_several(insert_one, size), values)
+            start += size
+
+
+@lru_cache(maxsize=256)
+def _insert_several(insert_one: str, size: int) -> str:
+    head, values, rest = insert_one.partition(" VALUES ")
+    row, end, rest = rest.partition(")")
+    return head + values + ", ".join([row + end] * size) + rest
 
 
 def is_stored(connection: sqlite3.Connection, exchange_id: str) -> bool:
     return connection.execute(_FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
 
 
-def _traces(rows: Iterable[ExchangeRow]) -> Iterable[Sequence[Any]]:
+def _traces(rows: Iterable[ExchangeRow]) -> Sequence[Sequence[Any]]:
     """Parameters of _UPSERT_TRACE: each trace of the batch once, its exchanges added up."""
     sums: dict[TraceKey, list[Any]] = {}
     for row in rows:
@@ -144,14 +168,16 @@ def _traces(rows: Iterable[ExchangeRow]) -> Iterable[Sequence[Any]]:
         known[7] += row.completion_tokens or 0
         if row.cost_usd is not None:
             known[8] = (known[8] or 0.0) + row.cost_usd
-    return sums.values()
+    return list(sums.values())
 
 
-def _models(rows: Iterable[ExchangeRow]) -> Iterable[tuple[str, str, str]]:
+def _models(rows: Iterable[ExchangeRow]) -> Sequence[tuple[str, str, str]]:
     """Parameters of _INSERT_MODEL: every model a trace asked for or was answered by."""
-    return {
-        (row.key_id, row.trace_id, model)
-        for row in rows
-        for model in (row.requested_model, row.answering_model)
-        if model
-    }
+    return list(
+        {
+            (row.key_id, row.trace_id, model)
+            for row in rows
+            for model in (row.requested_model, row.answering_model)
+            if model
+        }
+    )
