@@ -22,18 +22,38 @@ from gateway.store import tables
 _DIALECT = sqlite.dialect()
 
 
-def _compiled(statement: ClauseElement) -> str:
-    return str(statement.compile(dialect=_DIALECT))
+class _Insert:
+    """An INSERT, for one row or for several at a time.
 
+    Python lets go of its lock and takes it again at every step of a statement, while the event loop's thread
+    waits for it: a step should be more than a row. OR FAIL, because whoever meets an error rolls the whole
+    transaction back; SQLite need not prepare to undo a statement that was half done.
+    """
 
-def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
-    """OR FAIL: whoever has an error rolls everything back, so SQLite need not prepare to undo the statement."""
-    return insert(table).values(dict.fromkeys(column.name for column in columns)).prefix_with("OR FAIL")
+    __slots__ = ("_sizes", "_width")
+
+    def __init__(self, one: Insert) -> None:
+        text = str(one.prefix_with("OR FAIL").compile(dialect=_DIALECT))
+        head, values, rest = text.partition(" VALUES ")
+        row, end, rest = rest.partition(")")
+        self._width = row.count("?")
+        self._sizes = [
+            (size * self._width, head + values + ", ".join([row + end] * size) + rest) for size in (8, 4, 2, 1)
+        ]
+
+    def execute(self, cursor: sqlite3.Cursor, values: list[Any]) -> None:
+        """Insert rows, whose `values` follow one another."""
+        start, end = 0, len(values)
+        for size, statement in self._sizes:
+            while end - start >= size:
+                cursor.execute(statement, values[start : start + size])
+                start += size
 
 
 def _upsert_trace() -> Insert:
     trace = tables.trace
-    new = _insert(trace, [column for column in trace.columns if column.name not in ("seq", "weighted_mean")])
+    names = [column.name for column in trace.columns if column.name not in ("seq", "weighted_mean")]
+    new = insert(trace).values(dict.fromkeys(names))
     old, add = trace.c, new.excluded
     return new.on_conflict_do_update(
         index_elements=[old.key_id, old.trace_id],
@@ -52,15 +72,18 @@ def _upsert_trace() -> Insert:
     )
 
 
-_FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
-_UPSERT_TRACE = _compiled(_upsert_trace())
-_INSERT_MODEL = _compiled(_insert(tables.trace_model, tables.trace_model.columns).on_conflict_do_nothing())
-_INSERT_TAG = _compiled(_insert(tables.exchange_tag, tables.exchange_tag.columns))
+def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
+    return insert(table).values(dict.fromkeys(column.name for column in columns))
 
+
+_UPSERT_TRACE = _Insert(_upsert_trace())
+_INSERT_MODEL = _Insert(_insert(tables.trace_model, tables.trace_model.columns).on_conflict_do_nothing())
+_INSERT_TAG = _Insert(_insert(tables.exchange_tag, tables.exchange_tag.columns))
+_FIND_EXCHANGE = str(
+    select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")).compile(dialect=_DIALECT)
+)
 # The newest row's number, and whether feedback waits for an exchange.
-_LOOK = """SELECT coalesce(max(seq), 0), EXISTS (SELECT 1 FROM trace WHERE exchange_count = 0) FROM exchange"""
-
-_ROWS_A_STATEMENT = (8, 4, 2, 1)
+_LOOK = "SELECT coalesce(max(seq), 0), EXISTS (SELECT 1 FROM trace WHERE exchange_count = 0) FROM exchange"
 
 TraceKey = tuple[str, str]
 
@@ -79,14 +102,11 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
         # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
         last, feedback_waits = cursor.execute(_LOOK).fetchone()
         rows = [entry.row for entry in entries]
-        _insert_present(cursor, tables.exchange, enumerate(rows, last + 1))
-        _insert_present(cursor, tables.exchange_body, enumerate(map(_body, entries), last + 1))
-        _execute(cursor, _UPSERT_TRACE, _traces(rows))
-        _execute(cursor, _INSERT_MODEL, _models(rows))
-        tags = [
-            (entry.row.key_id, tag, seq) for seq, entry in enumerate(entries, last + 1) for tag in entry.tags
-        ]
-        _execute(cursor, _INSERT_TAG, tags)
+        _insert_present(cursor, tables.exchange, last, rows)
+        _insert_present(cursor, tables.exchange_body, last, map(_body, entries))
+        _UPSERT_TRACE.execute(cursor, _traces(rows))
+        _INSERT_MODEL.execute(cursor, _models(rows))
+        _INSERT_TAG.execute(cursor, _tags(last, entries))
         if feedback_waits:
             adopt(connection, rows)
         if connection.in_transaction:
@@ -102,54 +122,35 @@ def _body(entry: ExchangeEntry) -> list[Any]:
 
 
 def _insert_present(
-    cursor: sqlite3.Cursor, table: Table, numbered: Iterable[tuple[int, Sequence[Any]]]
+    cursor: sqlite3.Cursor, table: Table, last: int, rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Insert rows, their number first, naming only the columns that have a value.
+    """Insert `rows` under the numbers after `last`, naming only the columns that have a value.
 
     Python's sqlite3 asks its adapters about every value that is not exactly an int, float, str or bytearray,
     and that takes longer than storing it. An exchange is half None, and exchanges of one kind
     are so in the same places.
     """
-    alike: dict[bytes, list[Sequence[Any]]] = {}
-    for seq, row in numbered:
+    alike: dict[bytes, list[Any]] = {}
+    for seq, row in enumerate(rows, last + 1):
         present = bytes([value is not None for value in row])
-        alike.setdefault(present, []).append((seq, *compress(row, present)))
-    for present, rows in alike.items():
-        _execute(cursor, _insert_shape(table, present), rows)
+        values = alike.setdefault(present, [])
+        values.append(seq)
+        values += compress(row, present)
+    for present, values in alike.items():
+        _insert_shape(table, present).execute(cursor, values)
 
 
 @lru_cache(maxsize=256)
-def _insert_shape(table: Table, present: bytes) -> str:
-    return _compiled(_insert(table, compress(table.columns, b"\1" + present)))
-
-
-def _execute(cursor: sqlite3.Cursor, insert_one: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute `insert_one` for all `rows`, several at a time.
-
-    Python lets go of its lock and takes it again for every step of a statement, and the event loop's thread
-    is waiting for it.
-    """
-    start = 0
-    for size in _ROWS_A_STATEMENT:
-        while len(rows) - start >= size:
-            values = list(chain.from_iterable(rows[start : start + size]))
-            cursor.execute(_insert_several(insert_one, size), values)
-            start += size
-
-
-@lru_cache(maxsize=256)
-def _insert_several(insert_one: str, size: int) -> str:
-    head, values, rest = insert_one.partition(" VALUES ")
-    row, end, rest = rest.partition(")")
-    return head + values + ", ".join([row + end] * size) + rest
+def _insert_shape(table: Table, present: bytes) -> _Insert:
+    return _Insert(_insert(table, compress(table.columns, b"\1" + present)))
 
 
 def is_stored(connection: sqlite3.Connection, exchange_id: str) -> bool:
     return connection.execute(_FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
 
 
-def _traces(rows: Iterable[ExchangeRow]) -> Sequence[Sequence[Any]]:
-    """Parameters of _UPSERT_TRACE: each trace of the batch once, its exchanges added up."""
+def _traces(rows: Iterable[ExchangeRow]) -> list[Any]:
+    """Values of _UPSERT_TRACE: each trace of the batch once, its exchanges added up."""
     sums: dict[TraceKey, list[Any]] = {}
     for row in rows:
         failed = row.status >= 400 or row.error_kind is not None
@@ -168,16 +169,25 @@ def _traces(rows: Iterable[ExchangeRow]) -> Sequence[Sequence[Any]]:
         known[7] += row.completion_tokens or 0
         if row.cost_usd is not None:
             known[8] = (known[8] or 0.0) + row.cost_usd
-    return list(sums.values())
+    return list(chain.from_iterable(sums.values()))
 
 
-def _models(rows: Iterable[ExchangeRow]) -> Sequence[tuple[str, str, str]]:
-    """Parameters of _INSERT_MODEL: every model a trace asked for or was answered by."""
-    return list(
-        {
-            (row.key_id, row.trace_id, model)
-            for row in rows
-            for model in (row.requested_model, row.answering_model)
-            if model
-        }
-    )
+def _models(rows: Iterable[ExchangeRow]) -> list[Any]:
+    """Values of _INSERT_MODEL: every model a trace asked for or was answered by."""
+    models = {
+        (row.key_id, row.trace_id, model)
+        for row in rows
+        for model in (row.requested_model, row.answering_model)
+        if model
+    }
+    return list(chain.from_iterable(models))
+
+
+def _tags(last: int, entries: Iterable[ExchangeEntry]) -> list[Any]:
+    """Values of _INSERT_TAG."""
+    return [
+        value
+        for seq, entry in enumerate(entries, last + 1)
+        for tag in entry.tags
+        for value in (entry.row.key_id, tag, seq)
+    ]
