@@ -38,7 +38,8 @@ class _Insert:
         row, end, rest = rest.partition(")")
         self._width = row.count("?")
         self._sizes = [
-            (size * self._width, head + values + ", ".join([row + end] * size) + rest) for size in (8, 4, 2, 1)
+            (size * self._width, head + values + ", ".join([row + end] * size) + rest)
+            for size in (8, 4, 2, 1)
         ]
 
     def execute(self, cursor: sqlite3.Cursor, values: list[Any]) -> None:
@@ -121,9 +122,7 @@ def _body(entry: ExchangeEntry) -> list[Any]:
     return [bytearray(value) if type(value) is bytes else value for value in entry.bodies]
 
 
-def _insert_present(
-    cursor: sqlite3.Cursor, table: Table, last: int, rows: Iterable[Sequence[Any]]
-) -> None:
+def _insert_present(cursor: sqlite3.Cursor, table: Table, last: int, rows: Iterable[Sequence[Any]]) -> None:
     """Insert `rows` under the numbers after `last`, naming only the columns that have a value.
 
     Python's sqlite3 asks its adapters about every value that is not exactly an int, float, str or bytearray,
