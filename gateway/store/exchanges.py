@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import chain, compress
+from itertools import compress
 from typing import Any
 
-from sqlalchemy import ClauseElement, Column, Table, bindparam, case, func, literal_column, select
+from sqlalchemy import ClauseElement, Column, Table, bindparam, case, func, literal_column, or_, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
@@ -20,6 +20,10 @@ from gateway.records import ExchangeEntry, ExchangeRow
 from gateway.store import tables
 
 _DIALECT = sqlite.dialect()
+
+
+def _compiled(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=_DIALECT))
 
 
 class _Insert:
@@ -33,7 +37,7 @@ class _Insert:
     __slots__ = ("_sizes", "_width")
 
     def __init__(self, one: Insert) -> None:
-        text = str(one.prefix_with("OR FAIL").compile(dialect=_DIALECT))
+        text = _compiled(one.prefix_with("OR FAIL"))
         head, values, rest = text.partition(" VALUES ")
         row, end, rest = rest.partition(")")
         self._width = row.count("?")
@@ -51,12 +55,28 @@ class _Insert:
                 start += size
 
 
-def _upsert_trace() -> Insert:
-    trace = tables.trace
-    names = [column.name for column in trace.columns if column.name not in ("seq", "weighted_mean")]
-    new = insert(trace).values(dict.fromkeys(names))
-    old, add = trace.c, new.excluded
-    return new.on_conflict_do_update(
+def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
+    return insert(table).values(dict.fromkeys(column.name for column in columns))
+
+
+def _count_in_traces() -> Insert:
+    """Adds each exchange to its trace, which its first one makes."""
+    new, trace = tables.exchange.c, tables.trace
+    counted = {
+        "key_id": new.key_id,
+        "trace_id": new.trace_id,
+        "first_at_ms": new.started_at_ms,
+        "last_at_ms": new.started_at_ms,
+        "exchange_count": literal_column("1"),
+        "error_count": or_(new.status >= literal_column("400"), new.error_kind.is_not(None)),
+        "prompt_tokens": func.coalesce(new.prompt_tokens, _ZERO),
+        "completion_tokens": func.coalesce(new.completion_tokens, _ZERO),
+        "cost_usd": new.cost_usd,
+        "feedback_count": _ZERO,
+    }
+    made = insert(trace).from_select(list(counted), select(*counted.values()).where(_IS_NEW))
+    old, add = trace.c, made.excluded
+    return made.on_conflict_do_update(
         index_elements=[old.key_id, old.trace_id],
         set_={
             "first_at_ms": func.min(old.first_at_ms, add.first_at_ms),
@@ -73,20 +93,27 @@ def _upsert_trace() -> Insert:
     )
 
 
-def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
-    return insert(table).values(dict.fromkeys(column.name for column in columns))
+def _name_models() -> Insert:
+    """Notes every model a trace asked for or was answered by."""
+    new, model = tables.exchange.c, tables.trace_model
+    asked = select(new.key_id, new.trace_id, new.requested_model).where(
+        _IS_NEW, new.requested_model != _EMPTY
+    )
+    answered = select(new.key_id, new.trace_id, new.answering_model).where(
+        _IS_NEW, new.answering_model != _EMPTY, new.answering_model.is_distinct_from(new.requested_model)
+    )
+    return insert(model).from_select(list(model.columns), asked.union_all(answered)).on_conflict_do_nothing()
 
 
-_UPSERT_TRACE = _Insert(_upsert_trace())
-_INSERT_MODEL = _Insert(_insert(tables.trace_model, tables.trace_model.columns).on_conflict_do_nothing())
+_ZERO = literal_column("0")
+_EMPTY = literal_column("''")
+_IS_NEW = tables.exchange.c.seq > bindparam("last")
+_COUNT_IN_TRACES = _compiled(_count_in_traces())
+_NAME_MODELS = _compiled(_name_models())
 _INSERT_TAG = _Insert(_insert(tables.exchange_tag, tables.exchange_tag.columns))
-_FIND_EXCHANGE = str(
-    select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")).compile(dialect=_DIALECT)
-)
+_FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
 # The newest row's number, and whether feedback waits for an exchange.
 _LOOK = "SELECT coalesce(max(seq), 0), EXISTS (SELECT 1 FROM trace WHERE exchange_count = 0) FROM exchange"
-
-TraceKey = tuple[str, str]
 
 Adopt = Callable[[sqlite3.Connection, Sequence[ExchangeRow]], None]
 """Joins feedback that came before its exchange to it. Called within the transaction, and may commit it."""
@@ -105,8 +132,8 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
         rows = [entry.row for entry in entries]
         _insert_present(cursor, tables.exchange, last, rows)
         _insert_present(cursor, tables.exchange_body, last, map(_body, entries))
-        _UPSERT_TRACE.execute(cursor, _traces(rows))
-        _INSERT_MODEL.execute(cursor, _models(rows))
+        cursor.execute(_COUNT_IN_TRACES, (last,))
+        cursor.execute(_NAME_MODELS, (last, last))
         _INSERT_TAG.execute(cursor, _tags(last, entries))
         if feedback_waits:
             adopt(connection, rows)
@@ -146,40 +173,6 @@ def _insert_shape(table: Table, present: bytes) -> _Insert:
 
 def is_stored(connection: sqlite3.Connection, exchange_id: str) -> bool:
     return connection.execute(_FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
-
-
-def _traces(rows: Iterable[ExchangeRow]) -> list[Any]:
-    """Values of _UPSERT_TRACE: each trace of the batch once, its exchanges added up."""
-    sums: dict[TraceKey, list[Any]] = {}
-    for row in rows:
-        failed = row.status >= 400 or row.error_kind is not None
-        known = sums.get((row.key_id, row.trace_id))
-        if known is None:
-            sums[row.key_id, row.trace_id] = [
-                row.key_id, row.trace_id, row.started_at_ms, row.started_at_ms, 1, int(failed),
-                row.prompt_tokens or 0, row.completion_tokens or 0, row.cost_usd, 0,
-            ]  # fmt: skip
-            continue
-        known[2] = min(known[2], row.started_at_ms)
-        known[3] = max(known[3], row.started_at_ms)
-        known[4] += 1
-        known[5] += failed
-        known[6] += row.prompt_tokens or 0
-        known[7] += row.completion_tokens or 0
-        if row.cost_usd is not None:
-            known[8] = (known[8] or 0.0) + row.cost_usd
-    return list(chain.from_iterable(sums.values()))
-
-
-def _models(rows: Iterable[ExchangeRow]) -> list[Any]:
-    """Values of _INSERT_MODEL: every model a trace asked for or was answered by."""
-    models = {
-        (row.key_id, row.trace_id, model)
-        for row in rows
-        for model in (row.requested_model, row.answering_model)
-        if model
-    }
-    return list(chain.from_iterable(models))
 
 
 def _tags(last: int, entries: Iterable[ExchangeEntry]) -> list[Any]:
