@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from gateway.capture import attempts
 from gateway.capture.answer import NO_ANSWER, Answer, read_events, read_json
 from gateway.capture.body import cut
-from gateway.capture.decode import Decoded, decode
+from gateway.capture.decode import decode
 from gateway.capture.metadata import special_keys
 from gateway.capture.pricing import Prices
 from gateway.capture.tags import all_tags
@@ -95,9 +96,10 @@ class Digest:
             at_ms=exchange.started_at_ms,
         )
 
-    def _body_row(self, exchange: Exchange, response: Decoded) -> BodyRow:
+    def _body_row(self, exchange: Exchange, response: tuple[Payload, str | None]) -> BodyRow:
         sent = exchange.request_headers
-        request_headers = _stored_headers(sent, self._request_headers)
+        allowed = self._request_headers
+        request_headers = _as_stored(tuple([field for field in sent if field[0] in allowed]))
         response_headers = _stored_headers(exchange.response_headers, self._response_headers)
         if not self._keeps_bodies(exchange):
             return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
@@ -113,16 +115,17 @@ class Digest:
         return self._bodies == "all" or exchange.status >= 400 or exchange.error_kind is not None
 
 
-def _decoded(payload: Payload, encoding: bytes | None) -> Decoded:
+def _decoded(payload: Payload, encoding: bytes | None) -> tuple[Payload, str | None]:
+    """A `Decoded`; where nothing was to be done, without the cost of making one."""
     if encoding is None:
-        return Decoded(payload, None)
+        return payload, None
     # Room for a whole answer to be read; what is stored of it is cut afterwards.
     return decode(payload, encoding.decode("latin-1"), limit=max(4 * payload.size, 1024 * 1024))
 
 
-def _read(response: Decoded, *, streamed: bool) -> Answer:
-    payload = response.payload
-    if response.encoding is not None or not payload.head:
+def _read(response: tuple[Payload, str | None], *, streamed: bool) -> Answer:
+    payload, encoding = response
+    if encoding is not None or not payload.head:
         return NO_ANSWER
     if streamed:
         return read_events(payload)
@@ -138,7 +141,15 @@ def _stored_headers(headers: Headers, allowed: Mapping[bytes, str]) -> str:
     return dumps_text(kept) if kept else "[]"
 
 
-def _stored_body(body: Decoded, limit: int) -> tuple[bytes | None, bytes | None, str | None]:
+@lru_cache(maxsize=64)
+def _as_stored(kept: tuple[tuple[bytes, bytes], ...]) -> str:
+    """A client sends the same of what is kept with every request, where it does not trace them."""
+    return dumps_text([(name.decode(), value.decode("latin-1")) for name, value in kept])
+
+
+def _stored_body(
+    body: tuple[Payload, str | None], limit: int
+) -> tuple[bytes | None, bytes | None, str | None]:
     payload, encoding = body
     if not payload.size:
         return None, None, None
