@@ -12,7 +12,18 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
-from sqlalchemy import ClauseElement, Column, Table, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import (
+    ClauseElement,
+    Column,
+    ColumnElement,
+    Table,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
@@ -26,24 +37,29 @@ def _compiled(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
+def _failing(statement: Insert) -> Insert:
+    """OR FAIL: whoever meets an error rolls the whole transaction back, so that SQLite need not prepare to
+    undo a statement that was half done.
+    """
+    return statement.prefix_with("OR FAIL")
+
+
 class _Insert:
     """An INSERT, for one row or for several at a time.
 
     Python lets go of its lock and takes it again at every step of a statement, while the event loop's thread
-    waits for it: a step should be more than a row. OR FAIL, because whoever meets an error rolls the whole
-    transaction back; SQLite need not prepare to undo a statement that was half done.
+    waits for it: a step should be more than a row.
     """
 
-    __slots__ = ("_sizes", "_width")
+    __slots__ = ("_sizes",)
 
     def __init__(self, one: Insert) -> None:
-        text = _compiled(one.prefix_with("OR FAIL"))
+        text = _compiled(_failing(one))
         head, values, rest = text.partition(" VALUES ")
         row, end, rest = rest.partition(")")
-        self._width = row.count("?")
+        width = row.count("?")
         self._sizes = [
-            (size * self._width, head + values + ", ".join([row + end] * size) + rest)
-            for size in (8, 4, 2, 1)
+            (size * width, head + values + ", ".join([row + end] * size) + rest) for size in (8, 4, 2, 1)
         ]
 
     def execute(self, cursor: sqlite3.Cursor, values: list[Any]) -> None:
@@ -105,11 +121,11 @@ def _name_models() -> Insert:
     return insert(model).from_select(list(model.columns), asked.union_all(answered)).on_conflict_do_nothing()
 
 
-_ZERO = literal_column("0")
-_EMPTY = literal_column("''")
+_ZERO: ColumnElement[int] = literal_column("0")
+_EMPTY: ColumnElement[str] = literal_column("''")
 _IS_NEW = tables.exchange.c.seq > bindparam("last")
-_COUNT_IN_TRACES = _compiled(_count_in_traces())
-_NAME_MODELS = _compiled(_name_models())
+_COUNT_IN_TRACES = _compiled(_failing(_count_in_traces()))
+_NAME_MODELS = _compiled(_failing(_name_models()))
 _INSERT_TAG = _Insert(_insert(tables.exchange_tag, tables.exchange_tag.columns))
 _FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
 # The newest row's number, and whether feedback waits for an exchange.
