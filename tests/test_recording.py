@@ -57,8 +57,8 @@ def test_every_column_has_what_its_name_says() -> None:
     given: dict[str, Any] = {
         "id": "i", "key_id": "k", "trace_id": "t", "started_at_ms": 1, "latency_ms": 2.0,
         "first_byte_ms": 3.0, "method": "PUT", "path": "/p", "upstream": "u", "requested_model": "r",
-        "status": 503, "error_kind": "e", "error_message": "m", "body_user": "b", "queue_ms": 4.0, "target": "g",
-        "cache_status": "miss",
+        "status": 503, "error_kind": "e", "error_message": "m", "body_user": "b", "queue_ms": 4.0,
+        "target": "g", "cache_status": "miss",
     }  # fmt: skip
     said = {
         "model": "a",
