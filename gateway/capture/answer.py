@@ -40,8 +40,8 @@ _UNSAID_COUNT = -1
 _UNSAID = Answer(usage=Usage(_UNSAID_COUNT, _UNSAID_COUNT, _UNSAID_COUNT, _UNSAID_COUNT))
 
 _MAX_COUNT = 2**53
-# An event without any of these changes nothing below. Each with the text it begins with, which is sooner found
-# to be missing than the expression. One expression for the three would be slower for the same reason.
+# An event without any of these changes nothing below. Each with the text it begins with, which is found
+# missing sooner than the expression is. One expression for the three would be slower for the same reason.
 _TELLS = tuple(
     (begins, re.compile(begins + rest))
     for begins, rest in ((b'"usage"', b" ?: ?{"), (b'"response"', b" ?: ?{"), (b'_reason"', b' ?: ?"'))
