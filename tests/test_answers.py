@@ -96,6 +96,32 @@ def test_usage_comes_from_the_last_event_that_carries_it() -> None:
     assert read_events(whole(body)) == Answer("m", Usage(10, 7, 4, 3), "length")
 
 
+TELLING = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["a", "b", "", None]),
+        "usage": st.dictionaries(
+            st.sampled_from(
+                ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens",
+                 "cache_read_input_tokens"]
+            ),
+            st.integers(-1, 9),
+        ),
+        "choices": st.lists(st.fixed_dictionaries({"finish_reason": st.sampled_from(["stop", "", None])})),
+        "response": st.fixed_dictionaries({"model": st.sampled_from(["c", "d"])}),
+    },
+)  # fmt: skip
+
+
+@given(st.lists(TELLING, min_size=1, max_size=5), st.integers(1, 3))
+def test_how_far_from_its_end_a_stream_says_something_makes_no_difference(
+    events: list[Any], long: int
+) -> None:
+    silent = {"model": "m", "choices": [{"delta": {"content": "x" * 800 * long}}]}
+    spread = [one for event in events for one in (event, silent)]
+    assert read_events(whole(stream(*spread))) == read_events(whole(stream(*events)))
+
+
 def test_an_anthropic_stream_tells_its_usage_in_two_events() -> None:
     body = stream(
         {

@@ -13,7 +13,7 @@ import pytest
 from gateway.capture.digest import Digest
 from gateway.capture.pricing import Prices
 from gateway.config.schema import Capture
-from gateway.records import ExchangeEntry, Payload
+from gateway.records import Attempt, ExchangeEntry, Payload
 from tests.harness import Process, RunningGateway, run_gateway
 from tests.test_writer import exchange
 
@@ -51,6 +51,43 @@ def test_bodies_are_kept_as_the_setting_and_the_request_say(
     assert (entry.bodies.response_head is not None) is kept
     assert entry.row.prompt_tokens == 2, "usage is read either way"
     assert entry.row.response_bytes == exchange(1).response.size
+
+
+def test_every_column_has_what_its_name_says() -> None:
+    given: dict[str, Any] = {
+        "id": "i", "key_id": "k", "trace_id": "t", "started_at_ms": 1, "latency_ms": 2.0,
+        "first_byte_ms": 3.0, "method": "PUT", "path": "/p", "upstream": "u", "requested_model": "r",
+        "status": 503, "error_kind": "e", "error_message": "m", "body_user": "b", "queue_ms": 4.0,
+        "target": "g", "cache_status": "miss",
+    }  # fmt: skip
+    said = {
+        "model": "a",
+        "choices": [{"finish_reason": "f"}],
+        "usage": {
+            "prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6},
+            "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 8},
+        },
+    }  # fmt: skip
+    body = json.dumps(said).encode()
+    entry = digest(
+        **given,
+        tags=("x",),
+        metadata={"_user": "1", "_organisation": "2", "_prompt": "3", "_environment": "4"},
+        body_metadata={"y": 1},
+        attempts=(Attempt("n", "u", None, 503, "e", 1.0, 2.0),) * 9,
+        request=Payload(b"", b"", 10),
+        response=Payload(body, b"", len(body)),
+    )
+    row = entry.row._asdict()
+    assert len(json.loads(row.pop("attempts"))) == 9
+    assert row == given | {
+        "answering_model": "a", "streamed": 0, "finish_reason": "f", "prompt_tokens": 5, "cached_tokens": 6,
+        "completion_tokens": 7, "reasoning_tokens": 8, "cost_usd": None, "request_bytes": 10,
+        "response_bytes": len(body), "body_metadata": '{"y":1}', "meta_user": "1",
+        "meta_organisation": "2", "meta_prompt": "3", "meta_environment": "4",
+        "metadata": '{"_user":"1","_organisation":"2","_prompt":"3","_environment":"4"}', "tags": '["x"]',
+        "attempt_count": 9,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [0, 1, 10, 100])

@@ -15,6 +15,7 @@ from gateway.capture.digest import Digest
 from gateway.capture.pricing import Prices
 from gateway.config.schema import Capture, Store
 from gateway.records import Exchange, ExchangeEntry, Payload
+from gateway.store.exchanges import insert_batch
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
 
@@ -113,6 +114,36 @@ async def test_many_at_once_become_few_transactions_and_exact_traces(
     assert [row[:4] for row in sorted(kept)] == [row[:4] for row in sorted(recomputed)]
     assert [row[4] for row in sorted(kept)] == pytest.approx([row[4] for row in sorted(recomputed)])
     assert query(tmp_path, "SELECT count(*) FROM exchange_body") == [(300,)]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 15, 40])
+async def test_a_batch_of_many_kinds_is_stored_as_its_rows_would_be_alone(tmp_path: Path, rows: int) -> None:
+    """Rows of one kind share a statement; which these are, nobody sees in the database."""
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"tags": ("a", "b"), "metadata": {"_user": "u"}},
+        {"status": 502, "error_kind": "upstream_error", "upstream": None, "response": Payload(b"", b"", 0)},
+        {"requested_model": None, "keep_bodies": False, "started_at_ms": 5},
+        {"requested_model": "another", "trace_id": "its own", "key_id": "another"},
+    ]
+    digest = Digest(Capture(), PRICES, {})
+    entries = [digest(exchange(number, **kinds[number * number // 2 % len(kinds)])) for number in range(rows)]
+    dumps = []
+    for name, size in (("together", rows), ("alone", 1)):
+        database = await SqliteDatabase.open(settings(tmp_path / f"{name}.db"))
+        for start in range(0, rows, size):
+            batch = entries[start : start + size]
+            await database.writer.run(lambda raw, batch=batch: insert_batch(raw, batch, lambda *_: None))
+        await database.close()
+        with sqlite3.connect(tmp_path / f"{name}.db") as connection:
+            dumps.append(
+                [
+                    sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
+                    for table in ("exchange", "exchange_body", "exchange_tag", "trace", "trace_model")
+                ]
+            )
+    assert dumps[0] == dumps[1]
+    assert len(dumps[0][0]) == rows
 
 
 async def test_while_the_store_is_locked_answers_go_on_and_their_rows_follow(

@@ -33,10 +33,19 @@ class Answer(NamedTuple):
 
 NO_ANSWER = Answer()
 
+_END_BYTES = 2048
+"""Of a stream, in which its last events usually say all that is looked for."""
+
+_UNSAID_COUNT = -1
+_UNSAID = Answer(usage=Usage(_UNSAID_COUNT, _UNSAID_COUNT, _UNSAID_COUNT, _UNSAID_COUNT))
+
 _MAX_COUNT = 2**53
-# An event without any of these changes nothing below. One expression for the three would be slower: each of
-# them begins with a text that is looked for as a whole.
-_TELLS = tuple(re.compile(tell) for tell in (rb'"usage" ?: ?{', rb'"response" ?: ?{', rb'_reason" ?: ?"'))
+# An event without any of these changes nothing below. Each with the text it begins with, which is found
+# missing sooner than the expression is. One expression for the three would be slower for the same reason.
+_TELLS = tuple(
+    (begins, re.compile(begins + rest))
+    for begins, rest in ((b'"usage"', b" ?: ?{"), (b'"response"', b" ?: ?{"), (b'_reason"', b' ?: ?"'))
+)
 _MEMBER = re.compile(rb'"(usage|model|finish_reason)"\s*:\s*')
 
 
@@ -53,32 +62,48 @@ def read_json(payload: Payload) -> Answer:
 
 def read_events(payload: Payload) -> Answer:
     """The answer in an SSE body: usage from the last event that carries it."""
-    events = _telling(payload.head)
-    if payload.tail:
-        # Of a cut stream the first event of the tail is a fragment; it does not parse and is passed over.
-        events = chain(events, _telling(payload.tail))
-    return _merge(events)
+    parts = [_with_newlines(part) for part in (payload.head, payload.tail) if part]
+    if not parts:
+        return NO_ANSWER
+    last = parts.pop()
+    middle = last.rfind(b"\n\n", 0, -_END_BYTES) + 2 if len(last) > _END_BYTES else 0
+    end = list(_telling(last, middle, len(last)))
+    answer = _merge(end, _UNSAID)
+    if answer.model is not None and answer.finish_reason is not None and _UNSAID_COUNT not in answer.usage:
+        return answer  # an event's word takes the place of those before it, so these need not be read
+    # Of a cut stream the first event of the tail is a fragment; it does not parse and is passed over.
+    earlier = [_telling(part, 0, len(part)) for part in parts]
+    return _merge(chain(*earlier, _telling(last, 0, middle), end), NO_ANSWER)
 
 
-def _telling(body: bytes) -> Iterable[Any]:
-    """The JSON of the events that tell anything: a stream has hundreds, and two or three of them do."""
-    if b"\r" in body:
-        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    starts = {0}
-    for tell in _TELLS:
-        starts.update(body.rfind(b"\n\n", 0, match.start()) + 2 for match in tell.finditer(body))
+def _with_newlines(body: bytes) -> bytes:
+    return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in body else body
+
+
+def _telling(body: bytes, start: int, stop: int) -> Iterable[Any]:
+    """The JSON of the events that tell anything: a stream has hundreds, and two or three of them do.
+
+    Between `start` and `stop`, where events begin. The first of the body is always taken to tell something.
+    """
+    starts = {0} if start == 0 < stop else set()
+    for begins, tell in _TELLS:
+        first = body.find(begins, start, stop)
+        if first >= 0:
+            starts.update(
+                body.rfind(b"\n\n", 0, match.start()) + 2 for match in tell.finditer(body, first, stop)
+            )
     starts.discard(1)  # of the first event, which begins without a boundary
-    for start in sorted(starts):
-        end = body.find(b"\n\n", start)
-        for event in sse.parse(body[start:] if end < 0 else body[start:end]):
+    for begin in sorted(starts):
+        end = body.find(b"\n\n", begin)
+        for event in sse.parse(body[begin:] if end < 0 else body[begin:end]):
             try:
                 yield loads(event.data)
             except ValueError:
                 continue
 
 
-def _merge(bodies: Iterable[Any]) -> Answer:
-    answer = NO_ANSWER
+def _merge(bodies: Iterable[Any], answer: Answer) -> Answer:
+    """What `bodies` say one after the other, over what `answer` did."""
     for body in bodies:
         if not isinstance(body, dict):
             continue
@@ -122,14 +147,12 @@ def _usage(said: object, known: Usage) -> Usage:
     if not isinstance(said, dict):
         return known
     if "prompt_tokens" in said or "completion_tokens" in said:
+        cached = _count(said.get("prompt_tokens_details"), "cached_tokens")
         return Usage(
-            prompt=_count(said, "prompt_tokens"),
-            completion=_count(said, "completion_tokens"),
-            cached=_first(
-                _count(said.get("prompt_tokens_details"), "cached_tokens"),
-                _count(said, "prompt_cache_hit_tokens"),
-            ),
-            reasoning=_count(said.get("completion_tokens_details"), "reasoning_tokens"),
+            _count(said, "prompt_tokens"),
+            _count(said, "completion_tokens"),
+            _count(said, "prompt_cache_hit_tokens") if cached is None else cached,
+            _count(said.get("completion_tokens_details"), "reasoning_tokens"),
         )
     return _input_output(said, known)
 

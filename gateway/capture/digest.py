@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from gateway.capture import attempts
 from gateway.capture.answer import NO_ANSWER, Answer, read_events, read_json
 from gateway.capture.body import cut
-from gateway.capture.decode import Decoded, decode
+from gateway.capture.decode import decode
 from gateway.capture.metadata import special_keys
 from gateway.capture.pricing import Prices
 from gateway.capture.tags import all_tags
@@ -34,10 +35,12 @@ class Digest:
 
     def __call__(self, exchange: Exchange) -> ExchangeEntry:
         answered = dict(exchange.response_headers)
-        response = _decoded(exchange.response, answered)
+        response = _decoded(exchange.response, answered.get(b"content-encoding"))
         streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         answer = _read(response, streamed=streamed)
-        tags = all_tags(exchange.tags, exchange.metadata, exchange.body_metadata)
+        tags = exchange.tags
+        if exchange.metadata or exchange.body_metadata:
+            tags = all_tags(tags, exchange.metadata, exchange.body_metadata)
         return ExchangeEntry(
             self._row(exchange, answer, tags, streamed=streamed), self._body_row(exchange, response), tags
         )
@@ -45,42 +48,42 @@ class Digest:
     def _row(
         self, exchange: Exchange, answer: Answer, tags: tuple[str, ...], *, streamed: bool
     ) -> ExchangeRow:
-        usage = answer.usage
-        metadata = exchange.metadata
-        return ExchangeRow(
-            exchange.id,
-            exchange.key_id,
-            exchange.trace_id,
-            exchange.started_at_ms,
-            exchange.latency_ms,
-            exchange.first_byte_ms,
-            exchange.method,
-            exchange.path,
-            exchange.upstream,
-            _short(exchange.requested_model, MAX_NAME_CHARS),
-            _short(answer.model, MAX_NAME_CHARS),
-            int(streamed),
-            exchange.status,
-            exchange.error_kind,
-            _short(exchange.error_message, MAX_ERROR_CHARS),
-            _short(answer.finish_reason, MAX_NAME_CHARS),
-            usage.prompt,
-            usage.completion,
-            usage.cached,
-            usage.reasoning,
-            self._cost_usd(exchange, answer),
-            exchange.request.size,
-            exchange.response.size,
-            _short(exchange.body_user, MAX_NAME_CHARS),
-            _json(exchange.body_metadata),
-            *special_keys(metadata),
-            _json(metadata),
-            dumps_text(tags) if tags else None,
-            exchange.queue_ms,
-            _short(exchange.target, attempts.MAX_LABEL_CHARS),
-            exchange.cache_status,
-            len(exchange.attempts) or None,
-            attempts.stored(exchange.attempts) if exchange.attempts else None,
+        model, usage, finish_reason = answer
+        metadata, made = exchange.metadata, exchange.attempts
+        # `_make` costs a third of a call with so many arguments; test_recording.py reads each column back.
+        return ExchangeRow._make(
+            (
+                exchange.id,
+                exchange.key_id,
+                exchange.trace_id,
+                exchange.started_at_ms,
+                exchange.latency_ms,
+                exchange.first_byte_ms,
+                exchange.method,
+                exchange.path,
+                exchange.upstream,
+                _short(exchange.requested_model, MAX_NAME_CHARS),
+                _short(model, MAX_NAME_CHARS),
+                int(streamed),
+                exchange.status,
+                exchange.error_kind,
+                _short(exchange.error_message, MAX_ERROR_CHARS),
+                _short(finish_reason, MAX_NAME_CHARS),
+                *usage,
+                self._cost_usd(exchange, answer),
+                exchange.request.size,
+                exchange.response.size,
+                _short(exchange.body_user, MAX_NAME_CHARS),
+                _json(exchange.body_metadata),
+                *special_keys(metadata),
+                _json(metadata),
+                dumps_text(tags) if tags else None,
+                exchange.queue_ms,
+                _short(exchange.target, attempts.MAX_LABEL_CHARS),
+                exchange.cache_status,
+                len(made) or None,
+                attempts.stored(made) if made else None,
+            )
         )
 
     def _cost_usd(self, exchange: Exchange, answer: Answer) -> float | None:
@@ -93,12 +96,14 @@ class Digest:
             at_ms=exchange.started_at_ms,
         )
 
-    def _body_row(self, exchange: Exchange, response: Decoded) -> BodyRow:
-        request_headers = _stored_headers(exchange.request_headers, self._request_headers)
+    def _body_row(self, exchange: Exchange, response: tuple[Payload, str | None]) -> BodyRow:
+        sent = exchange.request_headers
+        allowed = self._request_headers
+        request_headers = _as_stored(tuple([field for field in sent if field[0] in allowed]))
         response_headers = _stored_headers(exchange.response_headers, self._response_headers)
         if not self._keeps_bodies(exchange):
             return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
-        request = _decoded(exchange.request, dict(exchange.request_headers))
+        request = _decoded(exchange.request, dict(sent).get(b"content-encoding"))
         limit = self._max_body_bytes
         return BodyRow(
             request_headers, response_headers, *_stored_body(request, limit), *_stored_body(response, limit)
@@ -110,17 +115,17 @@ class Digest:
         return self._bodies == "all" or exchange.status >= 400 or exchange.error_kind is not None
 
 
-def _decoded(payload: Payload, headers: Mapping[bytes, bytes]) -> Decoded:
-    encoding = headers.get(b"content-encoding")
+def _decoded(payload: Payload, encoding: bytes | None) -> tuple[Payload, str | None]:
+    """A `Decoded`; where nothing was to be done, without the cost of making one."""
     if encoding is None:
-        return Decoded(payload, None)
+        return payload, None
     # Room for a whole answer to be read; what is stored of it is cut afterwards.
     return decode(payload, encoding.decode("latin-1"), limit=max(4 * payload.size, 1024 * 1024))
 
 
-def _read(response: Decoded, *, streamed: bool) -> Answer:
-    payload = response.payload
-    if response.encoding is not None or not payload.head:
+def _read(response: tuple[Payload, str | None], *, streamed: bool) -> Answer:
+    payload, encoding = response
+    if encoding is not None or not payload.head:
         return NO_ANSWER
     if streamed:
         return read_events(payload)
@@ -136,13 +141,22 @@ def _stored_headers(headers: Headers, allowed: Mapping[bytes, str]) -> str:
     return dumps_text(kept) if kept else "[]"
 
 
-def _stored_body(body: Decoded, limit: int) -> tuple[bytes | None, bytes | None, str | None]:
-    if not body.payload.size:
+@lru_cache(maxsize=64)
+def _as_stored(kept: tuple[tuple[bytes, bytes], ...]) -> str:
+    """A client sends the same of what is kept with every request, where it does not trace them."""
+    return dumps_text([(name.decode(), value.decode("latin-1")) for name, value in kept])
+
+
+def _stored_body(
+    body: tuple[Payload, str | None], limit: int
+) -> tuple[bytes | None, bytes | None, str | None]:
+    payload, encoding = body
+    if not payload.size:
         return None, None, None
-    payload = cut(body.payload, limit)
-    if payload.is_whole:
-        return payload.head + payload.tail, None, body.encoding
-    return payload.head, payload.tail, body.encoding
+    head, tail, size = cut(payload, limit)
+    if len(head) + len(tail) == size:
+        return head + tail, None, encoding
+    return head, tail, encoding
 
 
 def _json(value: object) -> str | None:

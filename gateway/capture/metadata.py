@@ -10,6 +10,7 @@ from gateway.records import SpecialKeys
 
 MAX_METADATA_BYTES = 16 * 1024
 
+_NO_KEYS = SpecialKeys(None, None, None, None)
 _REMEDY = 'send a JSON object such as {"_user": "u1"} or leave the header out'
 
 
@@ -35,7 +36,7 @@ def parse_metadata(value: bytes, source: str) -> dict[str, Any]:
 def special_keys(metadata: dict[str, Any] | None) -> SpecialKeys:
     """The indexed keys. A number or a boolean counts as its JSON text, anything else as absent."""
     if not metadata:
-        return SpecialKeys(None, None, None, None)
+        return _NO_KEYS
     return SpecialKeys(
         _text(metadata.get("_user")),
         _text(metadata.get("_organisation")),
