@@ -6,7 +6,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.dashboard.charts import (
@@ -137,6 +137,7 @@ def test_an_axis_is_never_shorter_than_its_values_nor_much_longer(value: float) 
 
 
 @given(values=st.lists(VALUES, max_size=40), words=ANYTHING)
+@example(values=[5e-324], words="the smallest number there is")
 def test_whatever_is_given_is_a_picture_within_its_frame(values: list[float | None], words: str) -> None:
     given_columns = [Column(words, words, words) for _ in values]
     for svg in (

@@ -167,6 +167,25 @@ def test_a_row_holds_what_the_request_and_the_answer_said(gateway: RunningGatewa
     assert (row["meta_user"], json.loads(row["metadata"])["from"]) == ("ana", "header")
 
 
+def test_feedback_that_waits_for_its_exchange_costs_no_other_its_row(fake_openai: Process) -> None:
+    """An exchange without a trace of the client's own has nothing to be joined: no statement is needed."""
+    with run_gateway(upstream=f"{fake_openai.url}/v1") as gateway, httpx.Client(base_url=gateway.url) as http:
+        ids = []
+        for trace in (None, "theirs", None):
+            http.post("/v1/feedback", json={"trace_id": "nobody", "value": 1}).raise_for_status()
+            headers = {"x-trace-id": trace} if trace else {}
+            body = {"model": "fake", "messages": [{"role": "user", "content": "hi"}]}
+            ids.append(http.post("/v1/chat/completions", json=body, headers=headers).headers["x-request-id"])
+        assert [row["id"] for row in gateway.rows.query("SELECT id FROM exchange ORDER BY seq")] == ids
+        counted = gateway.rows.query("SELECT trace_id, exchange_count AS n FROM trace ORDER BY seq")
+        assert {row["trace_id"]: row["n"] for row in counted} == {
+            "nobody": 0,
+            ids[0]: 1,
+            "theirs": 1,
+            ids[2]: 1,
+        }
+
+
 def test_no_secret_is_at_rest_or_in_the_log(fake_openai: Process, tmp_path: Path) -> None:
     gateway_key, client_key, portkey_key, cookie = SECRETS
     config = {

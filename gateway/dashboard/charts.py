@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
+from sys import float_info
 
 from markupsafe import Markup, escape
 
@@ -97,7 +98,7 @@ def nice_ceiling(value: float, *, whole: bool = False) -> float:
     """The next number from 1, 2, 3, 4, 5 or 10 times a power of ten, so that half of it is plain too; with
     `whole` its half is whole."""
     top = 1.0
-    if isfinite(value) and value > 0:
+    if isfinite(value) and value >= float_info.min:  # what is smaller has no power of ten
         power = 10.0 ** floor(log10(value))
         top = (
             next((step for step in (1.0, 2.0, 3.0, 4.0, 5.0) if value <= step * power * (1 + 1e-9)), 10.0)

@@ -294,9 +294,11 @@ def adopting(session: Session) -> Adopt:
 
     def join(connection: sqlite3.Connection, rows: Sequence[ExchangeRow]) -> None:
         def work(core: Connection) -> None:
-            for key_id in {row.key_id for row in rows}:
-                adopt(core, key_id, [(row.id, row.trace_id) for row in rows if row.key_id == key_id])
-            core.commit()  # closing it, SQLAlchemy would roll the batch back
+            # Begun by name, so that the end commits even where no statement was needed: SQLAlchemy knows of
+            # no transaction before its own first statement, and closing rolls back what it does not know.
+            with core.begin():
+                for key_id in {row.key_id for row in rows}:
+                    adopt(core, key_id, [(row.id, row.trace_id) for row in rows if row.key_id == key_id])
 
         session.with_core(connection, work)
 

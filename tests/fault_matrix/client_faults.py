@@ -136,6 +136,7 @@ def sends_a_chunk_without_a_size(stand: Stand, trace: str) -> None:
 
 def sends_more_than_its_length_says(stand: Stand, trace: str) -> None:
     stand.asked += 1
+    stand.faulty.answers(SILENCE)
     with RawClient(stand.gateway.port) as client:
         client.send(request(trace, "scripted.alone") + b"and more\r\n\r\n")
         assert code_of(client) == (400, "bad_request")
