@@ -60,6 +60,7 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     ),
     "nothing": (b"HTTP/1.1 204 No Content\r\n\r\n",),
     "an empty body": (answer(b""),),
+    "a status without a name": (answer(COMPLETION, status="299 "),),
     "a redirect": (answer(b"", "location: http://elsewhere.test/", status="307 Temporary Redirect"),),
     "not found": (answer(b'{"error":{"message":"no"}}', status="404 Not Found"),),
     "too many requests": (answer(b'{"error":{}}', "retry-after: 1", status="429 Too Many Requests"),),
@@ -142,7 +143,8 @@ def told(answer: Answer) -> tuple[Any, ...]:
     """All of an answer that is not different each time, or HTTP's way of saying where it ends."""
     ids = {"x-trace-id", "x-portkey-trace-id", "x-request-id", "connection", "transfer-encoding"}
     headers = sorted((name.lower(), value) for name, value in answer.headers if name.lower() not in ids)
-    return answer.status, headers, answer.body, answer.clean
+    status_line = answer.raw_head.partition(b"\r\n")[0]
+    return status_line, headers, answer.body, answer.clean
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
@@ -171,6 +173,15 @@ def test_how_a_request_arrives_changes_nothing(
     assert seen == [seen[0]] * len(ARRIVALS)
     assert rows == [rows[0]] * len(ARRIVALS)
     assert sent == [sent[0]] * len(ARRIVALS)
+
+
+def test_a_status_without_a_name_has_a_status_line_all_the_same(
+    gateway: RunningGateway, upstream: WireUpstream, trace: str
+) -> None:
+    upstream.answers(*ANSWERS["a status without a name"])
+    with RawClient(gateway.port) as client:
+        answered = ask(gateway, client, trace, "whole, over a new connection")
+    assert answered.raw_head.startswith(b"HTTP/1.1 299 \r\n")  # RFC 9112 section 4: the space is not optional
 
 
 BAD: dict[str, tuple[bytes, tuple[str, ...], int]] = {

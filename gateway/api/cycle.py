@@ -1,0 +1,122 @@
+"""What the server's protocol keeps of one request and its response: uvicorn's cycle, and stand-ins for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from gateway.proxy.headers import KeyHolder
+
+if TYPE_CHECKING:
+    from gateway.api.protocol import GatewayProtocol
+
+
+class HeldHead:
+    """Stands in for a transport from a response's head to the first bytes of its body.
+
+    uvicorn writes the two one after the other, two system calls and two packets; this writes them as one.
+    Everything else goes to the transport itself.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head:
+            self._head = data
+            return
+        self._cycle.transport = self._transport
+        self._transport.write(self._head + data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class ToTheEnd(int):
+    """Stands in for the length of a body that ends with its connection: whatever is sent fits, and is all."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> ToTheEnd:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+class _NobodyWaits(asyncio.Event):
+    """Stands in for the event that wakes a cycle's receiver, where there is none."""
+
+    def set(self) -> None:
+        pass
+
+
+class WholeCycle(RequestResponseCycle):
+    """The cycle of a POST of JSON that has arrived whole; see `gateway.proxy.downstream.WholeRequest`.
+
+    What most of them never need is not made for each: the defaults are the class's.
+    """
+
+    scope = cast("HTTPScope", {"type": "http", "http_version": "1.1", "method": "POST"})
+    logger = logging.getLogger("uvicorn.error")
+    access_log = False
+    default_headers = []  # noqa: RUF012
+    message_event: asyncio.Event = _NobodyWaits()
+    keep_alive = True
+    disconnected = False
+    more_body = False
+    waiting_for_100_continue = False
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    holder: KeyHolder | None = None
+
+    def __init__(self, connection: GatewayProtocol, path: str, body: bytes) -> None:
+        self.connection = connection
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.path = path
+        self.raw_path = connection.url
+        self.headers = connection.headers
+        self.body = body  # type: ignore[assignment]
+
+    def on_response(self) -> None:
+        self.connection.on_response_complete()
+
+    def await_events(self) -> None:
+        """Be a cycle like any other: somebody is going to call `receive`."""
+        self.message_event = asyncio.Event()
+        if self.disconnected:
+            self.message_event.set()
+
+
+class ChunkWriter:
+    """What uvicorn's `send` does for bytes that are not a body's last, less the message and the coroutine."""
+
+    __slots__ = ("_cycle", "_write")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._write = cycle.transport.write
+
+    def write_chunk(self, data: bytes, framed: bytes | None) -> None:
+        if not self._cycle.disconnected:
+            write = self._write
+            write(framed or b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_piece(self, data: bytes, framed: bytes | None) -> None:  # noqa: ARG002 - nobody reads chunks here
+        if not self._cycle.disconnected:
+            self._cycle.expected_content_length -= len(data)
+            self._write(data)
