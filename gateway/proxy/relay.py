@@ -48,9 +48,10 @@ class Relay:
         last_event = LastEvent() if is_event_stream(response.headers) else None
         take: Take | None = None
         while not response.ended:
+            is_last = last_event is not None and last_event.feed(chunk)
             if not downstream.started:
-                await downstream.start(status, headers, body_follows=last_event is None)
-            if last_event is not None and last_event.feed(chunk):
+                await downstream.start(status, headers, body_follows=not is_last)
+            if is_last:
                 await self._after_last_event(chunk, response, recording, downstream)
                 return
             await downstream.send(chunk, more=True)
@@ -68,13 +69,14 @@ class Relay:
         What an upstream still sends after it is relayed and not recorded.
         """
         await self.record(recording, downstream)
-        while chunk:
+        while not response.ended:
             await downstream.send(chunk, more=True)
             try:
                 chunk = await response.read()
             except UpstreamError:
+                chunk = b""
                 break  # everything that mattered has arrived
-        await downstream.send(b"", more=False)
+        await downstream.send(chunk, more=False)
 
     def record(self, recording: Recording, downstream: Downstream) -> Awaitable[None]:
         """Hand the exchange over. From here on the client's going away changes nothing any more."""
