@@ -33,6 +33,14 @@ class Connection(Protocol):
         """Let `app` serve the request of `cycle`, in a task that the server waits for when it stops."""
         ...
 
+    def begin_response(self, cycle: Any, status: int, headers: Headers, body: bytes) -> None:
+        """Write a response's head and the first bytes of its body, to such a client."""
+        ...
+
+    def end_response(self, cycle: Any, body: bytes) -> None:
+        """Write the last bytes of a response that was begun, to such a client."""
+        ...
+
     def hold_head(self, cycle: Any) -> None:
         """Let the response's head of `cycle` leave together with the first bytes of its body."""
         ...
@@ -209,6 +217,22 @@ class Downstream:
             return
         self.started = True
         self._connection.respond(self._cycle, status, headers, body)
+
+    async def begin(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send the response's head and the first bytes of its body. Raises ClientGone as `send` does."""
+        if self.is_stalled or self._is_head:
+            await self.start(status, headers, body_follows=True)
+            await self.send(body, more=True)
+            return
+        self.started = True
+        self._connection.begin_response(self._cycle, status, headers, body)
+
+    async def end(self, body: bytes) -> None:
+        """Send the last bytes of the body. Raises ClientGone as `send` does."""
+        if self.is_stalled or self._is_head:
+            await self.send(body, more=False)
+        else:
+            self._connection.end_response(self._cycle, body)
 
     def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
         """Send the response's head; with `body_follows`, together with what the next `send` sends."""

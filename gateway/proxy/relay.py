@@ -48,18 +48,20 @@ class Relay:
         last_event = LastEvent() if is_event_stream(response.headers) else None
         take: Take | None = None
         while not response.ended:
-            is_last = last_event is not None and last_event.feed(chunk)
-            if not downstream.started:
-                await downstream.start(status, headers, body_follows=not is_last)
-            if is_last:
+            if last_event is not None and last_event.feed(chunk):
+                if not downstream.started:
+                    await downstream.start(status, headers)
                 await self._after_last_event(chunk, response, recording, downstream)
                 return
-            await downstream.send(chunk, more=True)
+            if downstream.started:
+                await downstream.send(chunk, more=True)
+            else:
+                await downstream.begin(status, headers, chunk)
             take = take or _Passage(downstream, captured, last_event).take
             chunk = await response.pass_on(take)
             captured.add(chunk)
         await self.record(recording, downstream)
-        await downstream.send(chunk, more=False)
+        await downstream.end(chunk)
 
     async def _after_last_event(
         self, chunk: bytes, response: UpstreamResponse, recording: Recording, downstream: Downstream
@@ -76,7 +78,7 @@ class Relay:
             except UpstreamError:
                 chunk = b""
                 break  # everything that mattered has arrived
-        await downstream.send(chunk, more=False)
+        await downstream.end(chunk)
 
     def record(self, recording: Recording, downstream: Downstream) -> Awaitable[None]:
         """Hand the exchange over. From here on the client's going away changes nothing any more."""
