@@ -100,23 +100,3 @@ class WholeCycle(RequestResponseCycle):
         self.message_event = asyncio.Event()
         if self.disconnected:
             self.message_event.set()
-
-
-class ChunkWriter:
-    """What uvicorn's `send` does for bytes that are not a body's last, less the message and the coroutine."""
-
-    __slots__ = ("_cycle", "_write")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._write = cycle.transport.write
-
-    def write_chunk(self, data: bytes, framed: bytes | None) -> None:
-        if not self._cycle.disconnected:
-            write = self._write
-            write(framed or b"%x\r\n%b\r\n" % (len(data), data))
-
-    def write_piece(self, data: bytes, framed: bytes | None) -> None:  # noqa: ARG002 - nobody reads chunks here
-        if not self._cycle.disconnected:
-            self._cycle.expected_content_length -= len(data)
-            self._write(data)

@@ -14,7 +14,7 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.api.cycle import ChunkWriter, HeldHead, ToTheEnd, WholeCycle
+from gateway.api.cycle import HeldHead, ToTheEnd, WholeCycle
 from gateway.api.errors import error_body
 from gateway.config import schema
 from gateway.errors import ClientError
@@ -113,10 +113,6 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def hold_head(self, cycle: RequestResponseCycle) -> None:
         cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
-
-    def chunk_writer(self, cycle: RequestResponseCycle) -> Callable[[bytes, bytes | None], None]:
-        writer = ChunkWriter(cycle)
-        return writer.write_chunk if cycle.chunked_encoding else writer.write_piece
 
     def run(self, cycle: WholeCycle, app: ASGIApp) -> None:
         cycle.await_events()

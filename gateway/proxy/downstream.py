@@ -45,14 +45,6 @@ class Connection(Protocol):
         """Let the response's head of `cycle` leave together with the first bytes of its body."""
         ...
 
-    def chunk_writer(self, cycle: Any) -> Callable[[bytes, bytes | None], None]:
-        """What writes bytes of the response's body, not its last, to a client that is not stalled.
-
-        It is for a response whose head and first bytes are written. Its second argument is the bytes framed
-        as a chunk, where somebody has them.
-        """
-        ...
-
     def close(self) -> None:
         """Close after what was written is sent."""
         ...
@@ -93,7 +85,7 @@ class Downstream:
         self.started = False
         self.gone = False
         self._connection = connection
-        self._cycle = cycle
+        self.cycle = cycle
         self.flow: Flow = cycle.flow
         self._receive: Receive = cycle.receive
         self._send: Send = cycle.send
@@ -108,7 +100,7 @@ class Downstream:
 
     def watch(self) -> None:
         self._connection.on_lost = self._lost
-        if self._cycle.disconnected:
+        if self.cycle.disconnected:
             self._lost()
 
     def unwatch(self) -> None:
@@ -144,7 +136,7 @@ class Downstream:
 
     def body_that_came(self) -> bytes | None:
         """The whole body if it has arrived, as most have with their head; else None, and nothing is taken."""
-        cycle = self._cycle
+        cycle = self.cycle
         if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected:
             return None
         cycle.flow.resume_reading()  # paused by a large body, and then blind for the client's going away
@@ -186,7 +178,7 @@ class Downstream:
             yield piece
 
     async def _next(self) -> tuple[bytes, bool]:
-        if self._cycle.message_event.is_set():  # as for most requests; a timer costs more than looking
+        if self.cycle.message_event.is_set():  # as for most requests; a timer costs more than looking
             message = await self._receive()
         else:
             slow = self._loop.call_later(self._limits.body_timeout_s, self._too_slow)
@@ -216,7 +208,7 @@ class Downstream:
             await self.send(body, more=False)
             return
         self.started = True
-        self._connection.respond(self._cycle, status, headers, body)
+        self._connection.respond(self.cycle, status, headers, body)
 
     async def begin(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the response's head and the first bytes of its body. Raises ClientGone as `send` does."""
@@ -225,20 +217,20 @@ class Downstream:
             await self.send(body, more=True)
             return
         self.started = True
-        self._connection.begin_response(self._cycle, status, headers, body)
+        self._connection.begin_response(self.cycle, status, headers, body)
 
     async def end(self, body: bytes) -> None:
         """Send the last bytes of the body. Raises ClientGone as `send` does."""
         if self.is_stalled or self._is_head:
             await self.send(body, more=False)
         else:
-            self._connection.end_response(self._cycle, body)
+            self._connection.end_response(self.cycle, body)
 
     def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
         """Send the response's head; with `body_follows`, together with what the next `send` sends."""
         self.started = True
         if body_follows:
-            self._connection.hold_head(self._cycle)
+            self._connection.hold_head(self.cycle)
         return self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def send(self, body: bytes, *, more: bool) -> Awaitable[None]:
@@ -249,10 +241,6 @@ class Downstream:
     @property
     def is_stalled(self) -> bool:
         return self.flow.write_paused
-
-    def chunk_writer(self) -> Callable[[bytes, bytes | None], None]:
-        """What `Connection.chunk_writer` says, for the response that was started."""
-        return self._connection.chunk_writer(self._cycle)
 
     async def _send_slowly(self, message: Message) -> None:
         stuck = self._loop.call_later(self._limits.write_timeout_s, self._not_reading)

@@ -98,21 +98,30 @@ class _Passage:
     Slots and no closure, since the kernel's work between two chunks leaves nothing of this in the cache.
     """
 
-    __slots__ = ("_captured", "_flow", "_last_event", "_write")
+    __slots__ = ("_captured", "_cycle", "_flow", "_last_event", "_write")
 
     def __init__(self, downstream: Downstream, captured: BodyBuffer, last_event: LastEvent | None) -> None:
+        self._cycle = downstream.cycle
         self._flow = downstream.flow
         self._captured = captured
         self._last_event = last_event
-        self._write = downstream.chunk_writer()
+        self._write = self._cycle.transport.write
 
     def take(self, chunk: bytes, framed: bytes | None = None) -> bool:
         # A stream's last event waits for the commit, so it is declined and comes back to `answer`.
-        if self._flow.write_paused or (self._last_event is not None and self._last_event.feed(chunk)):
+        if (
+            self._flow.write_paused
+            or self._cycle.disconnected
+            or (self._last_event is not None and self._last_event.feed(chunk))
+        ):
             return False
         self._captured.add(chunk)
         write = self._write  # a name, since CPython is slow to call what is in a slot as if it were a method
-        write(chunk, framed)
+        if self._cycle.chunked_encoding:
+            write(framed or b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        else:
+            self._cycle.expected_content_length -= len(chunk)
+            write(chunk)
         return True
 
 
