@@ -35,7 +35,7 @@ class Relay:
         recording.response_headers = response.headers
         headers = response_headers(response.headers, status, own)
         if not response.ready and not downstream.started:
-            await downstream.start(status, headers)
+            await downstream.begin(status, headers, b"")
         chunk = await response.read()
         recording.first_byte(perf_counter())
         if response.ended and not downstream.started:
@@ -50,7 +50,7 @@ class Relay:
         while not response.ended:
             if last_event is not None and last_event.feed(chunk):
                 if not downstream.started:
-                    await downstream.start(status, headers)
+                    await downstream.begin(status, headers, b"")
                 await self._after_last_event(chunk, response, recording, downstream)
                 return
             if downstream.started:
