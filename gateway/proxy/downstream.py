@@ -211,10 +211,11 @@ class Downstream:
         self._connection.respond(self.cycle, status, headers, body)
 
     async def begin(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send the response's head and the first bytes of its body. Raises ClientGone as `send` does."""
+        """Send the response's head and the first bytes of its body, if any. Raises as `send` does."""
         if self.is_stalled or self._is_head:
-            await self.start(status, headers, body_follows=True)
-            await self.send(body, more=True)
+            await self.start(status, headers, body_follows=bool(body))
+            if body:
+                await self.send(body, more=True)
             return
         self.started = True
         self._connection.begin_response(self.cycle, status, headers, body)
