@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import CLOSE, SILENCE, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import CLOSE, SILENCE, Again, RawClient, RunningGateway, WireUpstream, run_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -319,3 +320,91 @@ def test_a_kept_connection_serves_one_request_after_another(
         assert upstream.connections == 1
         for number in range(50):
             assert gateway.rows.the_exchange(f"{trace}-{number}")["status"] == 200
+
+
+def in_flight(gateway: RunningGateway) -> int:
+    with RawClient(gateway.port) as client:
+        client.get("/readyz")
+        count: int = client.read_answer(method="GET").json()["in_flight"]
+        return count
+
+
+def wait_until_idle(gateway: RunningGateway) -> None:
+    deadline = time.monotonic() + 5
+    while in_flight(gateway):
+        assert time.monotonic() < deadline, "still in flight"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("on_disconnect", ["cancel", "drain"])
+@pytest.mark.parametrize("kind", ["too many requests", "its head first", "a completion"])
+def test_a_client_that_goes_in_the_moment_of_its_answer_leaves_no_second_server(
+    upstream: WireUpstream, trace: str, kind: str, on_disconnect: str
+) -> None:
+    config = {"upstreams": {"one": {"base_url": upstream.base_url, "on_disconnect": on_disconnect}}}
+    arrived = threading.Event()
+    with run_gateway(config) as gateway:
+        keep_a_connection(gateway, trace)
+        upstream.answers(arrived, *ANSWERS[kind])
+        client = RawClient(gateway.port)
+        client.send(head(trace, BODY) + BODY)
+        upstream.request(1)
+        gateway.popen.send_signal(signal.SIGSTOP)  # so that it finds both at once, the client's end first
+        client.socket.close()
+        time.sleep(0.05)
+        arrived.set()
+        time.sleep(0.1)
+        gateway.popen.send_signal(signal.SIGCONT)
+        wait_until_idle(gateway)
+        assert in_flight(gateway) == 0
+        assert gateway.rows.the_exchange(trace)["error_kind"] in ("client_closed", None)
+        for number in (1, 2):
+            upstream.answers(0.1, answer(b'{"number":%d}' % number))
+        with RawClient(gateway.port) as first, RawClient(gateway.port) as second:
+            for number, one in enumerate((first, second), 1):
+                one.send(head(f"{trace}-{number}", BODY) + BODY)
+                upstream.request(1 + number)
+            assert [one.read_answer().json()["number"] for one in (first, second)] == [1, 2]
+
+
+def test_a_client_that_goes_with_a_second_request_on_its_way_is_noticed(
+    gateway: RunningGateway, upstream: WireUpstream, trace: str
+) -> None:
+    keep_a_connection(gateway, trace)
+    upstream.answers(SILENCE)
+    client = RawClient(gateway.port)
+    client.send((head(trace, BODY) + BODY) * 2)
+    received = upstream.request(1)
+    client.hang_up()
+    assert received.hung_up.wait(5)
+    wait_until_idle(gateway)
+    assert gateway.rows.exchanges(trace)[0]["error_kind"] == "client_closed"
+
+
+def test_a_client_of_http_1_0_gets_no_chunks_whatever_it_calls_its_connection(
+    gateway: RunningGateway, upstream: WireUpstream, trace: str
+) -> None:
+    keep_a_connection(gateway, trace)
+    upstream.answers(*ANSWERS["in one chunk"])
+    with RawClient(gateway.port) as client:
+        client.send(head(trace, BODY, "proxy-connection: keep-alive", version="1.0") + BODY)
+        answered = client.read_answer()
+    assert (answered.header("transfer-encoding"), answered.body) == (None, COMPLETION)
+
+
+def test_an_error_for_head_is_answered(gateway: RunningGateway) -> None:
+    with RawClient(gateway.port) as client:
+        client.get("/v1/anything", "x-capture: bogus", method="HEAD")
+        assert client.read_answer(method="HEAD").status == 400
+
+
+def test_the_idle_limit_is_not_the_slow_clients(upstream: WireUpstream, trace: str) -> None:
+    mib = 1024 * 1024
+    config = {"upstreams": {"one": {"base_url": upstream.base_url, "idle_timeout_s": 0.4}}}
+    with run_gateway(config) as gateway, RawClient(gateway.port) as client:
+        upstream.answers(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (12 * mib), Again(b"x" * mib, 12))
+        client.send(head(trace, BODY) + BODY)
+        time.sleep(1.5)
+        answered = client.read_answer()
+        assert (answered.clean, len(answered.body)) == (True, 12 * mib)
+        assert gateway.rows.the_exchange(trace)["error_kind"] is None

@@ -25,6 +25,12 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def abort(self) -> None:
         pass
 
@@ -106,3 +112,16 @@ async def test_no_chunk_is_taken_after_one_that_is_none(connection: Connection) 
     with pytest.raises(UpstreamAborted):
         await passing
     assert taken.chunks == []
+
+
+async def test_a_connection_that_is_not_read_any_more_carries_no_other_request() -> None:
+    released: list[Connection] = []
+    opened = Connection("test", LIMITS, released.append)
+    opened.connection_made(Wire())
+    opened.send(UpstreamRequest("GET", b"/", [], None), b"", LIMITS, float("inf"))
+    body = b"x" * 300_000
+    opened.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    assert opened.is_whole
+    assert not opened.reusable  # its reading was paused for what nobody takes
+    await opened.read()
+    assert opened.reusable

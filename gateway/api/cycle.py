@@ -93,6 +93,7 @@ class WholeCycle(RequestResponseCycle):
         self.body = body  # type: ignore[assignment]
 
     def on_response(self) -> None:
+        self.body = b""  # type: ignore[assignment]  # not to be kept until the next request
         self.connection.on_response_complete()
 
     def await_events(self) -> None:

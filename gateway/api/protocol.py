@@ -165,6 +165,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
+        self.cycle = None  # type: ignore[assignment]  # which has this connection: the two would keep each other
 
     def _arm(self) -> None:
         self._unserved = self.loop.call_later(self._limits.head_timeout_s, self.transport.abort)
@@ -212,7 +213,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"connection":
+        if name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
             self._names_connection = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -255,7 +256,9 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         self._path = None
         cycle = self.cycle = WholeCycle(self, path, self._body)
+        self._body = b""
         if not at_once(cycle):
+            self._body = bytes(cycle.body)
             self._serve_in_parts()
             super().on_message_complete()
 
@@ -275,6 +278,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.scope["headers"] = headers
         self.scope["gateway.connection"] = self  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        if len(self.pipeline) == 1:
+            self.flow.resume_reading()  # which it paused, and would not learn that the client is gone
         if self.scope["http_version"] != "1.1":
             # It knows no chunks (RFC 9112 section 6.1), which uvicorn sends to everybody.
             self.cycle.chunked_encoding = False

@@ -74,7 +74,7 @@ class DirectCall:
         self.response = response
         self.upstream.plain.in_flight += 1
         response.listen(self._event)
-        self.whole.connection.on_lost = self._hand_over
+        self.whole.connection.on_lost = self._lost
 
     def _event(self) -> None:
         """Something has arrived, or gone wrong."""
@@ -88,7 +88,7 @@ class DirectCall:
         recording.first_byte(now)
         self.body = body = response.rest()
         recording.response = payload(body, self._capture_bytes)
-        self.whole.connection.on_lost = None
+        self.whole.connection.on_lost = self._lost_at_the_end
         self._let_go()
         if self.upstream.plain.is_suspect:
             self.upstream.plain.completed(status)
@@ -96,6 +96,7 @@ class DirectCall:
         self._owner.record(recording, self._committed)
 
     def _committed(self) -> None:
+        self.whole.connection.on_lost = None
         if self.whole.flow.write_paused:
             self._owner.handed_over(self, None)
             return
@@ -119,7 +120,16 @@ class DirectCall:
         own = own_headers(recording.trace_id, recording.id)
         return response_headers(recording.response_headers, recording.status, own)
 
+    def _lost(self) -> None:
+        self.whole.disconnected = True  # the server says so of a connection's last request only
+        self._hand_over()
+
+    def _lost_at_the_end(self) -> None:
+        """The client went away while its answer waits for the commit: the exchange ends by itself."""
+        self.whole.disconnected = True
+
     def _hand_over(self) -> None:
+        self.whole.connection.on_lost = None  # until the task looks: a second hand-over would be two tasks
         self.response.listen(None)
         self.upstream.plain.in_flight -= 1
         self._owner.handed_over(self, None)
@@ -127,6 +137,7 @@ class DirectCall:
     def stop(self, error: GatewayError) -> None:
         """End it with `error`, unless all that is missing is its commit."""
         if not self.recording.is_recorded:
+            self.whole.connection.on_lost = None
             self._let_go()
             self._owner.handed_over(self, error)
 

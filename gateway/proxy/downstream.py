@@ -69,6 +69,8 @@ class WholeRequest(Protocol):
     raw_path: bytes
     headers: Headers
     body: bytes
+    disconnected: bool
+    """Whether the client is gone."""
     holder: KeyHolder | None
     """Whose key of the gateway's it brought, where it has keys."""
 
@@ -230,7 +232,7 @@ class Downstream:
     def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
         """Send the response's head; with `body_follows`, together with what the next `send` sends."""
         self.started = True
-        if body_follows:
+        if body_follows and not self._is_head:
             self._connection.hold_head(self.cycle)
         return self._send({"type": "http.response.start", "status": status, "headers": headers})
 

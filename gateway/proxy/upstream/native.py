@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         return (
             self._complete and self._keep_alive and self._sent and not self._lost and self._error is None
-            and not self._transport.is_closing()
+            and not self._read_paused and not self._transport.is_closing()
         )  # fmt: skip
 
     @property
@@ -351,7 +351,8 @@ class Connection(asyncio.Protocol):
             self._fail(self._broken(f"more than {MAX_HEAD_BYTES} bytes of headers, trailers or chunk sizes"))
             return
         elif self._head_done:
-            self._expect_by("idle", self._limits.idle_s)
+            if not self._read_paused:
+                self._expect_by("idle", self._limits.idle_s)
             if self._take is not None and self._error is None:
                 self._offer(self._take)
                 return
