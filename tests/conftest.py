@@ -70,6 +70,13 @@ def upstream() -> Iterator[WireUpstream]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def wire() -> Iterator[WireUpstream]:
+    """The same, one a module: for gateways that stay, in front of tests that reset it."""
+    with WireUpstream() as server:
+        yield server
+
+
 @pytest.fixture
 def trace() -> str:
     """A trace id of the test's own."""

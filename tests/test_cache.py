@@ -48,12 +48,6 @@ def chunk(data: bytes) -> bytes:
 STREAM = [SSE_HEAD, *(chunk(event) for event in EVENTS), b"0\r\n\r\n"]
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     plain = {"base_url": wire.base_url, "transport": request.param}

@@ -43,12 +43,6 @@ def event(number: int) -> bytes:
     return b'data: {"choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n' % number
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """Limits short enough to wait for. A model's name begins with its upstream's.

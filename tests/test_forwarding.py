@@ -24,12 +24,6 @@ JSON = "content-type: application/json"
 KIB = 1024
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """One upstream server under four names, which the model's name chooses between."""

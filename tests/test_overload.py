@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import Answer, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import Answer, RawClient, RunningGateway, WireUpstream, run_gateway, until_in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +19,6 @@ JSON = "content-type: application/json"
 FINE = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{"fine": true}\n'
 EVENTS_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MOST = 4
-
-
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -177,13 +171,3 @@ def test_a_client_that_gives_up_makes_room(
     held_back.set()
 
     assert client.read_answer().status == 200
-
-
-def until_in_flight(client: RawClient, wanted: int) -> None:
-    """Wait until the gateway says that so many requests are in flight."""
-    for _ in range(500):
-        client.get("/readyz")
-        if client.read_answer(method="GET").json()["in_flight"] == wanted:
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(f"not {wanted} in flight within 5 s")

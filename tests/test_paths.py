@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 JSON = "content-type: application/json"
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     with run_gateway(

@@ -76,12 +76,6 @@ def at(port: int, preset: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """Every preset as an upstream; the model's name chooses, and `renamed-*` asks for another model."""

@@ -171,12 +171,6 @@ def test_dot_segments_are_refused_under_every_prefix(prefix: str, rest: str) -> 
 
 
 @pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def gateway(wire: WireUpstream) -> Iterator[RunningGateway]:
     """One upstream without routes, with a path of its own besides /v1."""
     upstream: dict[str, Any] = {"base_url": wire.base_url, "paths": {"/tools/rerank": "/api/rerank"}}

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import CLOSE, SILENCE, Again, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import (
+    CLOSE,
+    SILENCE,
+    Again,
+    RawClient,
+    RunningGateway,
+    WireUpstream,
+    run_gateway,
+    until_in_flight,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +96,6 @@ TELLING = (
     "body_user", "body_metadata", "meta_user", "metadata", "tags", "request_headers", "response_headers",
     "request_head", "response_head", "response_tail", "response_encoding",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -322,18 +325,9 @@ def test_a_kept_connection_serves_one_request_after_another(
             assert gateway.rows.the_exchange(f"{trace}-{number}")["status"] == 200
 
 
-def in_flight(gateway: RunningGateway) -> int:
+def until_idle(gateway: RunningGateway) -> None:
     with RawClient(gateway.port) as client:
-        client.get("/readyz")
-        count: int = client.read_answer(method="GET").json()["in_flight"]
-        return count
-
-
-def wait_until_idle(gateway: RunningGateway) -> None:
-    deadline = time.monotonic() + 5
-    while in_flight(gateway):
-        assert time.monotonic() < deadline, "still in flight"
-        time.sleep(0.02)
+        until_in_flight(client, 0)
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "drain"])
@@ -355,8 +349,7 @@ def test_a_client_that_goes_in_the_moment_of_its_answer_leaves_no_second_server(
         arrived.set()
         time.sleep(0.1)
         gateway.popen.send_signal(signal.SIGCONT)
-        wait_until_idle(gateway)
-        assert in_flight(gateway) == 0
+        until_idle(gateway)
         assert gateway.rows.the_exchange(trace)["error_kind"] in ("client_closed", None)
         for number in (1, 2):
             upstream.answers(0.1, answer(b'{"number":%d}' % number))
@@ -377,7 +370,7 @@ def test_a_client_that_goes_with_a_second_request_on_its_way_is_noticed(
     received = upstream.request(1)
     client.hang_up()
     assert received.hung_up.wait(5)
-    wait_until_idle(gateway)
+    until_idle(gateway)
     assert gateway.rows.exchanges(trace)[0]["error_kind"] == "client_closed"
 
 

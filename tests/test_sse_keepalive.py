@@ -40,12 +40,6 @@ def error_answer(status: bytes) -> bytes:
     )
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """A route with comments every 50 ms, the same with retries or a deadline, and one without comments."""

@@ -39,12 +39,6 @@ paths = st.lists(
 queries = st.text(path_characters + "/?%", max_size=40).map(lambda text: text.replace("%", "%25"))
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[WireUpstream]:
-    with WireUpstream() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["native", "httpx"])
 def gateway(wire: WireUpstream, request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     upstream = {"base_url": wire.base_url, "transport": request.param}

@@ -1,10 +1,10 @@
-"""What the server's protocol keeps of one request and its response: uvicorn's cycle, and stand-ins for it."""
+"""What the server's protocol keeps of one request and its response: uvicorn's cycle, and stand-ins in it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -13,31 +13,6 @@ from gateway.proxy.headers import KeyHolder
 
 if TYPE_CHECKING:
     from gateway.api.protocol import GatewayProtocol
-
-
-class HeldHead:
-    """Stands in for a transport from a response's head to the first bytes of its body.
-
-    uvicorn writes the two one after the other, two system calls and two packets; this writes them as one.
-    Everything else goes to the transport itself.
-    """
-
-    __slots__ = ("_cycle", "_head", "_transport")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if not self._head:
-            self._head = data
-            return
-        self._cycle.transport = self._transport
-        self._transport.write(self._head + data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 class ToTheEnd(int):

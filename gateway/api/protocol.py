@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.api.cycle import HeldHead, ToTheEnd, WholeCycle
+from gateway.api.cycle import ToTheEnd, WholeCycle
 from gateway.api.errors import error_body
 from gateway.config import schema
 from gateway.errors import ClientError
@@ -75,8 +75,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         lines, length = _head(cycle, status, headers)
         if length is None and status not in (204, 304) and cycle.chunked_encoding is not False:
-            lines.append(b"transfer-encoding: chunked\r\n")
-            lines.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
+            lines += (b"transfer-encoding: chunked\r\n", _last_chunks(body))
         else:  # without a length only to a client of HTTP/1.0, up to the connection's end
             lines += (b"", body)
         if length is not None and int(length) != len(body):
@@ -90,8 +89,7 @@ class GatewayProtocol(HttpToolsProtocol):
         lines, length = _head(cycle, status, headers)
         if length is None and cycle.chunked_encoding is None and status not in (204, 304):
             cycle.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-            lines.append(b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
+            lines += (b"transfer-encoding: chunked\r\n", _chunk(body))
         else:
             if length is not None and cycle.chunked_encoding is None:
                 cycle.chunked_encoding, cycle.expected_content_length = False, int(length)
@@ -105,14 +103,11 @@ class GatewayProtocol(HttpToolsProtocol):
         if cycle.disconnected:
             return
         if cycle.chunked_encoding:
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+            body = _last_chunks(body)
         elif cycle.expected_content_length != len(body):
             raise RuntimeError(f"{len(body)} bytes to end with, not {cycle.expected_content_length}")
         cycle.transport.write(body)
         _complete(cycle)
-
-    def hold_head(self, cycle: RequestResponseCycle) -> None:
-        cycle.transport = cast("asyncio.Transport", HeldHead(cycle))
 
     def run(self, cycle: WholeCycle, app: ASGIApp) -> None:
         cycle.await_events()
@@ -324,6 +319,15 @@ def _head(cycle: RequestResponseCycle, status: int, headers: Headers) -> tuple[l
     if not cycle.keep_alive:
         lines.append(b"connection: close")
     return lines, length
+
+
+def _chunk(body: bytes) -> bytes:
+    """Nothing for no bytes: a chunk of none would be the last."""
+    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+
+
+def _last_chunks(body: bytes) -> bytes:
+    return _chunk(body) + b"0\r\n\r\n"
 
 
 def _complete(cycle: RequestResponseCycle) -> None:

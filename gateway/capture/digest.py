@@ -98,9 +98,8 @@ class Digest:
 
     def _body_row(self, exchange: Exchange, response: tuple[Payload, str | None]) -> BodyRow:
         sent = exchange.request_headers
-        allowed = self._request_headers
-        request_headers = _as_stored(tuple([field for field in sent if field[0] in allowed]))
-        response_headers = _stored_headers(exchange.response_headers, self._response_headers)
+        request_headers = _as_stored_before(_kept(sent, self._request_headers))
+        response_headers = _as_stored(_kept(exchange.response_headers, self._response_headers))
         if not self._keeps_bodies(exchange):
             return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
         request = _decoded(exchange.request, dict(sent).get(b"content-encoding"))
@@ -132,19 +131,20 @@ def _read(response: tuple[Payload, str | None], *, streamed: bool) -> Answer:
     return read_json(payload) if payload.head.lstrip()[:1] == b"{" else NO_ANSWER
 
 
-def _allowed(names: Iterable[str]) -> Mapping[bytes, str]:
-    return {name.encode(): name for name in names if name not in CREDENTIAL_HEADERS}
+def _allowed(names: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(name.encode() for name in names if name not in CREDENTIAL_HEADERS)
 
 
-def _stored_headers(headers: Headers, allowed: Mapping[bytes, str]) -> str:
-    kept = [(allowed[name], value.decode("latin-1")) for name, value in headers if name in allowed]
-    return dumps_text(kept) if kept else "[]"
+def _kept(headers: Headers, allowed: frozenset[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple([field for field in headers if field[0] in allowed])
 
 
-@lru_cache(maxsize=64)
 def _as_stored(kept: tuple[tuple[bytes, bytes], ...]) -> str:
-    """A client sends the same of what is kept with every request, where it does not trace them."""
     return dumps_text([(name.decode(), value.decode("latin-1")) for name, value in kept])
+
+
+# A client sends the same of what is kept with every request, where it does not trace them.
+_as_stored_before = lru_cache(maxsize=64)(_as_stored)
 
 
 def _stored_body(

@@ -41,10 +41,6 @@ class Connection(Protocol):
         """Write the last bytes of a response that was begun, to such a client."""
         ...
 
-    def hold_head(self, cycle: Any) -> None:
-        """Let the response's head of `cycle` leave together with the first bytes of its body."""
-        ...
-
     def close(self) -> None:
         """Close after what was written is sent."""
         ...
@@ -206,7 +202,7 @@ class Downstream:
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer. Raises ClientGone as `send` does."""
         if self.is_stalled or self._is_head:
-            await self.start(status, headers, body_follows=bool(body))
+            await self._start(status, headers)
             await self.send(body, more=False)
             return
         self.started = True
@@ -215,7 +211,7 @@ class Downstream:
     async def begin(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the response's head and the first bytes of its body, if any. Raises as `send` does."""
         if self.is_stalled or self._is_head:
-            await self.start(status, headers, body_follows=bool(body))
+            await self._start(status, headers)
             if body:
                 await self.send(body, more=True)
             return
@@ -229,11 +225,12 @@ class Downstream:
         else:
             self._connection.end_response(self.cycle, body)
 
-    def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> Awaitable[None]:
-        """Send the response's head; with `body_follows`, together with what the next `send` sends."""
+    def close_when_answered(self) -> None:
+        """Let the connection carry no other request, and its answer say so."""
+        self.cycle.keep_alive = False
+
+    def _start(self, status: int, headers: Headers) -> Awaitable[None]:
         self.started = True
-        if body_follows and not self._is_head:
-            self._connection.hold_head(self.cycle)
         return self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def send(self, body: bytes, *, more: bool) -> Awaitable[None]:

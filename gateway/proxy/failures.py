@@ -40,8 +40,9 @@ class Failures:
         await self._relay.commit(recording)
         if downstream.gone:
             return
-        await downstream.start(error.status, _error_headers(error, body, recording), body_follows=True)
-        await downstream.send(body, more=False)
+        if isinstance(error, SlowClient):
+            downstream.close_when_answered()
+        await downstream.respond(error.status, _error_headers(error, body, recording), body)
 
     async def _break_off(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         notice = b""
@@ -66,6 +67,4 @@ def _error_headers(error: GatewayError, body: bytes, recording: Recording) -> He
         headers.append((b"allow", ", ".join(error.allow).encode()))
     if error.status == 503:
         headers.append((b"retry-after", b"1"))
-    if isinstance(error, SlowClient):
-        headers.append((b"connection", b"close"))
     return headers + error.headers + own_headers(recording.trace_id, recording.id)

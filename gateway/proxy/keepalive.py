@@ -50,9 +50,10 @@ async def comments_until(
     task = asyncio.get_running_loop().create_task(opening)
     try:
         while not (await asyncio.wait({task}, timeout=every_s))[0]:
-            if not downstream.started:
-                await downstream.start(200, EVENT_STREAM + own, body_follows=True)
-            await downstream.send(COMMENT, more=True)
+            if downstream.started:
+                await downstream.send(COMMENT, more=True)
+            else:
+                await downstream.begin(200, EVENT_STREAM + own, COMMENT)
     except BaseException:
         task.cancel()
         with suppress(asyncio.CancelledError, GatewayError):

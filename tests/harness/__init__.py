@@ -4,7 +4,7 @@ Nothing here imports the gateway: what a test sees is what a client, an upstream
 `sqlite3` command would see.
 """
 
-from tests.harness.downstream import Answer, RawClient
+from tests.harness.downstream import Answer, RawClient, until_in_flight
 from tests.harness.memory import PeakMemory, resident_mib
 from tests.harness.process import Process, RunningGateway, free_port, run_gateway, run_module
 from tests.harness.rows import Rows
@@ -30,4 +30,5 @@ __all__ = [
     "resident_mib",
     "run_gateway",
     "run_module",
+    "until_in_flight",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -153,3 +154,13 @@ class RawClient:
                 self.buffer = self.buffer[size + 2 :]
         except (EOFError, ConnectionError):
             return chunks, False
+
+
+def until_in_flight(client: RawClient, wanted: int) -> None:
+    """Wait until the gateway says that so many requests are in flight."""
+    for _ in range(500):
+        client.get("/readyz")
+        if client.read_answer(method="GET").json()["in_flight"] == wanted:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"not {wanted} in flight within 5 s")

@@ -183,10 +183,7 @@ class Connection(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             await self._event()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
-        self._buffered = 0
+        data = self.rest()
         if self._read_paused:
             self._read_paused = False
             self._expect_by("idle", self._limits.idle_s)
@@ -243,8 +240,9 @@ class Connection(asyncio.Protocol):
         return self._complete
 
     def rest(self) -> bytes:
-        """What has arrived of the answer's body and was not read yet. For an answer that `is_whole`."""
+        """What has arrived of the answer's body and was not read yet."""
         chunks, self._chunks = self._chunks, []
+        self._buffered = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property

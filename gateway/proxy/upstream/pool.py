@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from urllib.parse import urlsplit
 
 from gateway.config import schema
@@ -43,18 +43,11 @@ class NativeTransport:
         limits = request.limits or self._limits
         now = self._loop.time()
         total_deadline = now + limits.end_s
-        head = self._head(request)
         connection = self._take_idle(now)
-        if connection is not None:
-            try:
-                await connection.exchange(request, head, limits, total_deadline)
-            except BaseException as error:
-                await connection.close()
-                if not (isinstance(error, ConnectionDied) and request.can_be_sent_again):
-                    raise
-            else:
-                return connection
-        return await self._open_new(request, head, limits, total_deadline)
+        if connection is None:
+            return await self._open_new(request, limits, total_deadline)
+        answering = connection.exchange(request, self._head(request), limits, total_deadline)
+        return await self._over_used(connection, answering, request, total_deadline)
 
     def begin(self, request: UpstreamRequest) -> Connection | None:
         """Send `request`, whose body is whole, over a connection that is open already; None without one.
@@ -72,23 +65,30 @@ class NativeTransport:
         """As `open`, for a request that `begin` has sent over `connection`."""
         connection.listen(None)
         total_deadline = connection.total_deadline
+        return await self._over_used(connection, connection.answered(), request, total_deadline)
+
+    async def _over_used(
+        self,
+        connection: Connection,
+        answering: Awaitable[None],
+        request: UpstreamRequest,
+        total_deadline: float,
+    ) -> Connection:
+        """`connection`, which has served before, once `answering` is done; a new one where it was dead."""
         try:
-            await connection.answered()
+            await answering
         except BaseException as error:
             await connection.close()
             if not (isinstance(error, ConnectionDied) and request.can_be_sent_again):
                 raise
         else:
             return connection
-        limits = request.limits or self._limits
-        return await self._open_new(request, self._head(request), limits, total_deadline)
+        return await self._open_new(request, request.limits or self._limits, total_deadline)
 
-    async def _open_new(
-        self, request: UpstreamRequest, head: bytes, limits: Limits, total_deadline: float
-    ) -> Connection:
+    async def _open_new(self, request: UpstreamRequest, limits: Limits, total_deadline: float) -> Connection:
         connection = await self._new(limits)
         try:
-            await connection.exchange(request, head, limits, total_deadline)
+            await connection.exchange(request, self._head(request), limits, total_deadline)
         except BaseException:
             await connection.close()
             raise
