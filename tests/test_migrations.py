@@ -39,10 +39,11 @@ def upgrade(path: Path, revision: str) -> None:
 
 
 def migrate(path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        migrations.migrate(connection)
-    engine.dispose()
+    raw = sqlite3.connect(path, isolation_level=None)
+    try:
+        migrations.migrate(raw)
+    finally:
+        raw.close()
 
 
 def schema_of(path: Path) -> Schema:
@@ -80,7 +81,7 @@ def test_a_new_database_is_as_if_it_had_been_migrated(tmp_path: Path, start: str
 
 
 def test_a_new_database_does_not_need_alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Connection) -> None:
+    def fail(_: sqlite3.Connection) -> None:
         raise AssertionError("a new database took the migrations, which cost time at the start")
 
     monkeypatch.setattr(migrations, "_upgrade", fail)

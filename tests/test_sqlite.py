@@ -53,6 +53,33 @@ async def test_a_write_that_raises_leaves_nothing(database: SqliteDatabase) -> N
     assert await database.read(count) == 1
 
 
+async def test_sqlalchemy_may_come_first_in_the_middle_of_a_transaction(database: SqliteDatabase) -> None:
+    """As when the first exchange of a start is one that feedback waits for."""
+
+    def transaction(raw: sqlite3.Connection) -> None:
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute(
+            f"INSERT INTO trace ({', '.join(ROW)}) VALUES (:{', :'.join(ROW)})", {**ROW, "trace_id": "u"}
+        )
+
+        def work(connection: Connection) -> None:
+            with connection.begin():
+                connection.execute(insert(trace).values(ROW))
+
+        database.writer.with_core(raw, work)
+
+    await database.writer.run(transaction)
+    assert await database.read(count) == 2
+
+
+async def test_errors_are_those_of_the_driver(database: SqliteDatabase) -> None:
+    def twice(connection: Connection) -> None:
+        connection.execute(insert(trace), [ROW, ROW])
+
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        await database.writer.run_core(twice)
+
+
 async def test_a_read_that_takes_too_long_is_ended_and_the_reader_lives_on(database: SqliteDatabase) -> None:
     endless = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
     for _ in range(READERS + 1):

@@ -18,6 +18,7 @@ from gateway.records import Exchange, ExchangeEntry, Payload
 from gateway.store.exchanges import insert_batch
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
+from tests.own_api import own_api
 
 PRICES = Prices()
 
@@ -239,6 +240,36 @@ async def test_a_body_that_cannot_be_read_is_stored_without_it(
         ("exchange-1", exchange(1).response.size)
     ]
     assert sink.stats.reduced == 1
+
+
+async def test_feedback_that_cannot_be_joined_to_its_exchange_holds_nobody_up(tmp_path: Path) -> None:
+    async with own_api(tmp_path) as api:
+        await api.give(*({"trace_id": f"exchange-{number}", "value": 1} for number in (1, 2)))
+        with sqlite3.connect(tmp_path / "gateway.db") as connection:
+            connection.execute(
+                "CREATE TRIGGER odd BEFORE INSERT ON feedback_target WHEN NEW.exchange_id = 'exchange-2'"
+                " BEGIN SELECT RAISE(ABORT, 'odd'); END"
+            )
+        sink = writer(api.database, tmp_path)
+        await asyncio.gather(*(sink.record(exchange(number)) for number in (1, 2, 3)))
+        await sink.close(1)
+        assert (sink.stats.stored, sink.stats.dropped, sink.stats.failures) == (2, 1, 0)
+    joined = query(tmp_path, "SELECT exchange_id FROM feedback_target")
+    assert sorted(joined) == [("",), ("exchange-1",)]
+
+
+async def test_feedback_is_joined_by_the_first_exchange_of_a_start(tmp_path: Path) -> None:
+    async with own_api(tmp_path) as api:
+        await api.give({"trace_id": "exchange-1", "value": 1})
+    database = await SqliteDatabase.open(settings(tmp_path / "gateway.db"))
+    sink = writer(database, tmp_path)
+    await sink.record(exchange(1))
+    await sink.close(1)
+    await database.close()
+    assert query(tmp_path, "SELECT trace_id, exchange_id FROM feedback_target") == [("trace-1", "exchange-1")]
+    assert query(tmp_path, "SELECT trace_id, exchange_count, feedback_count FROM trace") == [
+        ("trace-1", 1, 1)
+    ]
 
 
 async def test_an_exchange_that_is_already_there_is_not_counted_twice(

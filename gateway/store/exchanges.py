@@ -1,7 +1,7 @@
 """One batch of exchanges into the database, in one transaction: the statements of the hot path.
 
-Runs on the writing connection's thread, on the driver itself; SQLAlchemy only spells the statements, once.
-Reads are in the query modules.
+Runs on the writing connection's thread, on the driver itself; SQLAlchemy has spelled the statements already,
+in `sql`. Reads are in the query modules.
 """
 
 from __future__ import annotations
@@ -12,36 +12,8 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
-from sqlalchemy import (
-    ClauseElement,
-    Column,
-    ColumnElement,
-    Table,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    or_,
-    select,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import Insert, insert
-
 from gateway.records import ExchangeEntry, ExchangeRow
-from gateway.store import tables
-
-_DIALECT = sqlite.dialect()
-
-
-def _compiled(statement: ClauseElement) -> str:
-    return str(statement.compile(dialect=_DIALECT))
-
-
-def _failing(statement: Insert) -> Insert:
-    """OR FAIL: whoever meets an error rolls the whole transaction back, so that SQLite need not prepare to
-    undo a statement that was half done.
-    """
-    return statement.prefix_with("OR FAIL")
+from gateway.store import sql
 
 
 class _Insert:
@@ -53,14 +25,12 @@ class _Insert:
 
     __slots__ = ("_sizes",)
 
-    def __init__(self, one: Insert) -> None:
-        text = _compiled(_failing(one))
-        head, values, rest = text.partition(" VALUES ")
-        row, end, rest = rest.partition(")")
-        width = row.count("?")
-        self._sizes = [
-            (size * width, head + values + ", ".join([row + end] * size) + rest) for size in (8, 4, 2, 1)
-        ]
+    def __init__(self, table: str, columns: Sequence[str]) -> None:
+        # OR FAIL: whoever meets an error rolls the whole transaction back, so that SQLite need not prepare to
+        # undo a statement that was half done.
+        head = f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - our own names
+        row = f"({', '.join('?' * len(columns))})"
+        self._sizes = [(size * len(columns), head + ", ".join([row] * size)) for size in (8, 4, 2, 1)]
 
     def execute(self, cursor: sqlite3.Cursor, values: list[Any]) -> None:
         """Insert rows, whose `values` follow one another."""
@@ -71,63 +41,7 @@ class _Insert:
                 start += size
 
 
-def _insert(table: Table, columns: Iterable[Column[Any]]) -> Insert:
-    return insert(table).values(dict.fromkeys(column.name for column in columns))
-
-
-def _count_in_traces() -> Insert:
-    """Adds each exchange to its trace, which its first one makes."""
-    new, trace = tables.exchange.c, tables.trace
-    counted = {
-        "key_id": new.key_id,
-        "trace_id": new.trace_id,
-        "first_at_ms": new.started_at_ms,
-        "last_at_ms": new.started_at_ms,
-        "exchange_count": literal_column("1"),
-        "error_count": or_(new.status >= literal_column("400"), new.error_kind.is_not(None)),
-        "prompt_tokens": func.coalesce(new.prompt_tokens, _ZERO),
-        "completion_tokens": func.coalesce(new.completion_tokens, _ZERO),
-        "cost_usd": new.cost_usd,
-        "feedback_count": _ZERO,
-    }
-    made = insert(trace).from_select(list(counted), select(*counted.values()).where(_IS_NEW))
-    old, add = trace.c, made.excluded
-    return made.on_conflict_do_update(
-        index_elements=[old.key_id, old.trace_id],
-        set_={
-            "first_at_ms": func.min(old.first_at_ms, add.first_at_ms),
-            "last_at_ms": func.max(old.last_at_ms, add.last_at_ms),
-            "exchange_count": old.exchange_count + add.exchange_count,
-            "error_count": old.error_count + add.error_count,
-            "prompt_tokens": old.prompt_tokens + add.prompt_tokens,
-            "completion_tokens": old.completion_tokens + add.completion_tokens,
-            "cost_usd": case(
-                (add.cost_usd.is_(None), old.cost_usd),
-                else_=func.coalesce(old.cost_usd, literal_column("0.0")) + add.cost_usd,
-            ),
-        },
-    )
-
-
-def _name_models() -> Insert:
-    """Notes every model a trace asked for or was answered by."""
-    new, model = tables.exchange.c, tables.trace_model
-    asked = select(new.key_id, new.trace_id, new.requested_model).where(
-        _IS_NEW, new.requested_model != _EMPTY
-    )
-    answered = select(new.key_id, new.trace_id, new.answering_model).where(
-        _IS_NEW, new.answering_model != _EMPTY, new.answering_model.is_distinct_from(new.requested_model)
-    )
-    return insert(model).from_select(list(model.columns), asked.union_all(answered)).on_conflict_do_nothing()
-
-
-_ZERO: ColumnElement[int] = literal_column("0")
-_EMPTY: ColumnElement[str] = literal_column("''")
-_IS_NEW = tables.exchange.c.seq > bindparam("last")
-_COUNT_IN_TRACES = _compiled(_failing(_count_in_traces()))
-_NAME_MODELS = _compiled(_failing(_name_models()))
-_INSERT_TAG = _Insert(_insert(tables.exchange_tag, tables.exchange_tag.columns))
-_FIND_EXCHANGE = _compiled(select(tables.exchange.c.seq).where(tables.exchange.c.id == bindparam("id")))
+_INSERT_TAG = _Insert("exchange_tag", sql.COLUMNS["exchange_tag"])
 # The newest row's number, and whether feedback waits for an exchange.
 _LOOK = "SELECT coalesce(max(seq), 0), EXISTS (SELECT 1 FROM trace WHERE exchange_count = 0) FROM exchange"
 
@@ -146,10 +60,10 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
         # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
         last, feedback_waits = cursor.execute(_LOOK).fetchone()
         rows = [entry.row for entry in entries]
-        _insert_present(cursor, tables.exchange, last, rows)
-        _insert_present(cursor, tables.exchange_body, last, map(_body, entries))
-        cursor.execute(_COUNT_IN_TRACES, (last,))
-        cursor.execute(_NAME_MODELS, (last, last))
+        _insert_present(cursor, "exchange", last, rows)
+        _insert_present(cursor, "exchange_body", last, map(_body, entries))
+        cursor.execute(sql.COUNT_IN_TRACES, (last,))
+        cursor.execute(sql.NAME_MODELS, (last, last))
         _INSERT_TAG.execute(cursor, _tags(last, entries))
         if feedback_waits:
             adopt(connection, rows)
@@ -165,7 +79,7 @@ def _body(entry: ExchangeEntry) -> list[Any]:
     return [bytearray(value) if type(value) is bytes else value for value in entry.bodies]
 
 
-def _insert_present(cursor: sqlite3.Cursor, table: Table, last: int, rows: Iterable[Sequence[Any]]) -> None:
+def _insert_present(cursor: sqlite3.Cursor, table: str, last: int, rows: Iterable[Sequence[Any]]) -> None:
     """Insert `rows` under the numbers after `last`, naming only the columns that have a value.
 
     Python's sqlite3 asks its adapters about every value that is not exactly an int, float, str or bytearray,
@@ -183,12 +97,12 @@ def _insert_present(cursor: sqlite3.Cursor, table: Table, last: int, rows: Itera
 
 
 @lru_cache(maxsize=256)
-def _insert_shape(table: Table, present: bytes) -> _Insert:
-    return _Insert(_insert(table, compress(table.columns, b"\1" + present)))
+def _insert_shape(table: str, present: bytes) -> _Insert:
+    return _Insert(table, tuple(compress(sql.COLUMNS[table], b"\1" + present)))
 
 
 def is_stored(connection: sqlite3.Connection, exchange_id: str) -> bool:
-    return connection.execute(_FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
+    return connection.execute(sql.FIND_EXCHANGE, (exchange_id,)).fetchone() is not None
 
 
 def _tags(last: int, entries: Iterable[ExchangeEntry]) -> list[Any]:

@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from uuid import uuid4
 
 import aiosqlite
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
 
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from gateway.store.core import Core
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 READERS = 2
 _PROGRESS_STEPS = 20_000  # SQLite virtual machine steps between two looks at the clock: about a millisecond
 _CLOSE_LIMIT_S = 10.0
-_PROBE = text("UPDATE alembic_version SET version_num = version_num")
+_PROBE = "UPDATE alembic_version SET version_num = version_num"
 
 
 class Session:
@@ -39,7 +41,7 @@ class Session:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
-        self._engine: Engine | None = None
+        self._core: Core | None = None
 
     @classmethod
     async def open(cls, location: str, settings: schema.Store) -> Session:
@@ -75,20 +77,14 @@ class Session:
 
     def with_core(self, raw: sqlite3.Connection, work: Callable[[Connection], T]) -> T:
         """The same on the connection's thread, whose connection is `raw`."""
-        return work_on(self._core(raw), work)
+        if self._core is None:
+            from gateway.store.core import Core  # noqa: PLC0415 - SQLAlchemy, which the start does not wait for
 
-    def _core(self, raw: sqlite3.Connection) -> Engine:
-        if self._engine is None:
-            self._engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
-        return self._engine
+            self._core = Core(raw)
+        return self._core.run(work)
 
     async def close(self) -> None:
         await asyncio.wait_for(self._connection.close(), _CLOSE_LIMIT_S)
-
-
-def work_on(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.connect() as connection:
-        return work(connection)
 
 
 def _try_to_open(location: str) -> None:
@@ -108,6 +104,10 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute("PRAGMA wal_autocheckpoint=4000")
     connection.execute("PRAGMA cache_size=-8192")
     connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    connection.execute(_PROBE)
 
 
 class SqliteDatabase:
@@ -134,8 +134,8 @@ class SqliteDatabase:
             await asyncio.to_thread(_try_to_open, location)
             while len(sessions) < 1 + READERS:
                 sessions.append(await Session.open(location, settings))
-            await sessions[0].run_core(migrate)
-        except (sqlite3.Error, DBAPIError, OSError) as error:
+            await sessions[0].run(migrate)
+        except (sqlite3.Error, OSError) as error:
             for session in sessions:
                 await session.close()
             raise StoreUnavailable(f"store.url: cannot open {settings.url}: {_reason(error)}") from error
@@ -157,7 +157,7 @@ class SqliteDatabase:
 
         try:
             return await self.writer.run_core(transaction)
-        except (DBAPIError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise _unavailable(error) from error
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -179,14 +179,17 @@ class SqliteDatabase:
             raise _unavailable(error) from error
         try:
             return await session.run_core(snapshot)
-        except (DBAPIError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise _unavailable(error) from error
         finally:
             self._idle.put_nowait(session)
 
     async def probe(self) -> None:
         """Commit a write that changes nothing. Raises StoreUnavailable where none can be committed."""
-        await self.write(lambda connection: connection.execute(_PROBE))
+        try:
+            await self.writer.run(_probe)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
 
     async def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the database file."""
@@ -207,8 +210,7 @@ def locate(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(cause) or type(cause).__name__
+    return str(error) or type(error).__name__
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

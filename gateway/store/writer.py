@@ -16,15 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from gateway.config import schema
 from gateway.records import NO_PAYLOAD, Exchange, ExchangeEntry, ExchangeRow
 from gateway.store.exchanges import Adopt, insert_batch, is_stored
-from gateway.store.feedback import adopt
 from gateway.store.sqlite import Session
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -293,6 +293,8 @@ def adopting(session: Session) -> Adopt:
     """Joins feedback to exchanges that are being stored on `session`'s connection."""
 
     def join(connection: sqlite3.Connection, rows: Sequence[ExchangeRow]) -> None:
+        from gateway.store.feedback import adopt  # noqa: PLC0415 - SQLAlchemy, which the start does not wait for
+
         def work(core: Connection) -> None:
             # Begun by name, so that the end commits even where no statement was needed: SQLAlchemy knows of
             # no transaction before its own first statement, and closing rolls back what it does not know.
