@@ -18,7 +18,7 @@ from gateway.config import schema
 from gateway.errors import StoreUnavailable
 from gateway.records import KeptAnswer
 from gateway.store import cache as store
-from gateway.store.cache import TOUCH_MS, KeptAnswers, size_of
+from gateway.store.cache import TOUCH_MS, KeptAnswers
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.tables import cached_answer, cached_answer_total
 from tests.harness.lock import lock_held
@@ -134,7 +134,7 @@ async def test_a_newer_answer_replaces_the_one_that_is_there(database: SqliteDat
     answers.keep(key(1), last := kept(clock, b"5" * 70))
     await written(answers)
     assert await answers.find(key(1), HOUR_MS) == last
-    assert await rows(database) == (1, size_of(last))
+    assert await rows(database) == (1, last.size_bytes)
     await answers.close(1)
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from gateway.records.exchange import Headers
 
+_ROW_OVERHEAD_BYTES = 256
+
 
 class KeptAnswer(NamedTuple):
     """A complete answer with status 200: the body byte for byte, of the headers those that describe it.
@@ -17,3 +19,10 @@ class KeptAnswer(NamedTuple):
     body: bytes
     created_at_ms: int
     expires_at_ms: int
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes, in memory or in the database."""
+        return (
+            len(self.body) + sum(len(name) + len(value) for name, value in self.headers) + _ROW_OVERHEAD_BYTES
+        )

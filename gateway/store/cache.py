@@ -12,19 +12,19 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import insert as upsert
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config import schema
 from gateway.errors import StoreUnavailable
-from gateway.jsonio import dumps_text, loads
+from gateway.jsonio import loads
 from gateway.records import Headers, KeptAnswer
+from gateway.store import sql
 from gateway.store.sqlite import Session, SqliteDatabase
-from gateway.store.tables import cached_answer as answer
-from gateway.store.tables import cached_answer_total as total
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from gateway.store.answer_rows import Written
 
 logger = logging.getLogger(__name__)
 
@@ -35,24 +35,12 @@ CLEAN_S = 60.0
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 MAX_BATCH_ROWS = 64
 """Written in one transaction: exchanges wait meanwhile."""
-MAX_REMOVED_ROWS = 500
-"""Removed in one transaction, for the same reason."""
+MAX_TOUCHED_ROWS = 500
+"""Whose use is noted in one transaction, for the same reason."""
 
-_ROW_OVERHEAD_BYTES = 256
 _PAUSE_S = 1.0
 _MAX_TOUCHED = 10_000
 _MAX_LOOKED_UP = 64
-_FIND = str(
-    select(
-        answer.c.headers, answer.c.body, answer.c.created_at_ms, answer.c.expires_at_ms, answer.c.used_at_ms
-    )
-    .where(
-        answer.c.key == bindparam("key"),
-        answer.c.created_at_ms >= bindparam("oldest_ms"),
-        answer.c.expires_at_ms > bindparam("now_ms"),
-    )
-    .compile(dialect=sqlite.dialect(paramstyle="named"))
-)
 
 
 @dataclass(slots=True)
@@ -176,13 +164,13 @@ class KeptAnswers:
         """Write it soon. Does not raise; an answer there is no room for is dropped and counted."""
         replaced = self._queue.pop(key, None)
         if replaced is not None:
-            self._queued_bytes -= size_of(replaced)
+            self._queued_bytes -= replaced.size_bytes
         room = min(self._settings.queue_max_bytes - self._queued_bytes, self._settings.max_bytes)
-        if size_of(kept) > room:
+        if kept.size_bytes > room:
             self.stats.dropped += 1
         else:
             self._queue[key] = kept
-            self._queued_bytes += size_of(kept)
+            self._queued_bytes += kept.size_bytes
             self._written_all.clear()
             self._arrived.set()
 
@@ -203,7 +191,7 @@ class KeptAnswers:
         is_over = True
         while self._queue or self._touched or is_over:
             batch = self._next_batch()
-            touched = [self._touched.popitem()[0] for _ in range(min(len(self._touched), MAX_REMOVED_ROWS))]
+            touched = [self._touched.popitem()[0] for _ in range(min(len(self._touched), MAX_TOUCHED_ROWS))]
             if not (batch or touched) and not await self._database.read(_has_answers):
                 self.stats.size_bytes = 0
                 break
@@ -214,11 +202,11 @@ class KeptAnswers:
             self._written_all.set()
         return bool(self.stats.size_bytes)
 
-    async def _commit(self, batch: dict[bytes, KeptAnswer], touched: list[bytes]) -> _Done:
+    async def _commit(self, batch: dict[bytes, KeptAnswer], touched: list[bytes]) -> Written:
         now_ms, max_bytes = self._now_ms(), self._settings.max_bytes
         try:
             done = await self._database.write(
-                lambda connection: write(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)
+                lambda connection: _keep(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)
             )
         except BaseException:
             self.stats.dropped += len(batch)
@@ -234,7 +222,7 @@ class KeptAnswers:
         batch: dict[bytes, KeptAnswer] = {}
         size = 0
         for key, kept in self._queue.items():
-            size += size_of(kept)
+            size += kept.size_bytes
             if batch and (size > MAX_BATCH_BYTES or len(batch) == MAX_BATCH_ROWS):
                 break
             batch[key] = kept
@@ -245,7 +233,7 @@ class KeptAnswers:
         for key, kept in batch.items():
             if self._queue.get(key) is kept:
                 del self._queue[key]
-                self._queued_bytes -= size_of(kept)
+                self._queued_bytes -= kept.size_bytes
 
     def _failed(self, error: Exception) -> None:
         if not self.stats.failures:
@@ -257,10 +245,6 @@ class KeptAnswers:
             self._written_all.set()
 
 
-def size_of(kept: KeptAnswer) -> int:
-    return len(kept.body) + sum(len(name) + len(value) for name, value in kept.headers) + _ROW_OVERHEAD_BYTES
-
-
 # --- on the database's threads ---
 
 
@@ -269,16 +253,9 @@ class _Found(NamedTuple):
     used_at_ms: int
 
 
-class _Done(NamedTuple):
-    size_bytes: int
-    removed: int
-    is_over: bool
-    """Whether there is still more to remove."""
-
-
 def _find(raw: sqlite3.Connection, lookup: _Lookup, now_ms: int) -> _Found | None:
     values = {"key": lookup.key, "oldest_ms": now_ms - lookup.max_age_ms, "now_ms": now_ms}
-    row = raw.execute(_FIND, values).fetchone()
+    row = raw.execute(sql.FIND_ANSWER, values).fetchone()
     if row is None:
         return None
     headers, body, created_at_ms, expires_at_ms, used_at_ms = row
@@ -290,77 +267,19 @@ def _headers(stored: str) -> Headers:
 
 
 def _has_answers(connection: Connection) -> bool:
-    return connection.execute(select(answer.c.seq).limit(1)).first() is not None
+    from gateway.store import answer_rows  # noqa: PLC0415 - SQLAlchemy, which the start does not wait for
+
+    return answer_rows.has_answers(connection)
 
 
-def write(
+def _keep(
     connection: Connection,
     batch: dict[bytes, KeptAnswer],
     touched: Sequence[bytes],
     *,
     now_ms: int,
     max_bytes: int,
-) -> _Done:
-    """Keep `batch`, note the use of `touched`, and remove what expired or is too much. Run it in `write`.
+) -> Written:
+    from gateway.store import answer_rows  # noqa: PLC0415 - as above
 
-    The total is kept in the same transaction, so that no process has to add up all rows to know it.
-    """
-    size = _total(connection)
-    if touched:
-        connection.execute(update(answer).where(answer.c.key.in_(touched)).values(used_at_ms=now_ms))
-    if batch:
-        replaced = delete(answer).where(answer.c.key.in_(list(batch))).returning(answer.c.size_bytes)
-        size -= sum(connection.execute(replaced).scalars())
-        connection.execute(insert(answer), [_row(key, kept, now_ms) for key, kept in batch.items()])
-        size += sum(size_of(kept) for kept in batch.values())
-    expired = _oldest(connection, answer.c.expires_at_ms, answer.c.expires_at_ms <= now_ms)
-    left = size - sum(freed for _, freed in expired)
-    removed = [*expired, *_unused(connection, now_ms, left - max_bytes)]
-    connection.execute(delete(answer).where(answer.c.seq.in_([seq for seq, _ in removed])))
-    size -= sum(freed for _, freed in removed)
-    stored = upsert(total).values(id=1, size_bytes=size)
-    connection.execute(stored.on_conflict_do_update(index_elements=[total.c.id], set_={"size_bytes": size}))
-    is_over = size > max_bytes or len(expired) == MAX_REMOVED_ROWS
-    return _Done(size, len(removed), is_over)
-
-
-def _row(key: bytes, kept: KeptAnswer, now_ms: int) -> dict[str, Any]:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept.headers]
-    return {
-        "key": key,
-        "created_at_ms": kept.created_at_ms,
-        "expires_at_ms": kept.expires_at_ms,
-        "used_at_ms": now_ms,
-        "size_bytes": size_of(kept),
-        "headers": dumps_text(headers),
-        "body": kept.body,
-    }
-
-
-def _total(connection: Connection) -> int:
-    known = connection.execute(select(total.c.size_bytes)).scalar()
-    if known is not None:
-        return int(known)
-    return int(connection.execute(select(func.coalesce(func.sum(answer.c.size_bytes), 0))).scalar_one())
-
-
-Removed = list[tuple[int, int]]
-"""`seq` and size of rows."""
-
-
-def _oldest(connection: Connection, by: Any, *where: Any) -> Removed:
-    query = select(answer.c.seq, answer.c.size_bytes).where(*where).order_by(by, answer.c.seq)
-    return [(row.seq, row.size_bytes) for row in connection.execute(query.limit(MAX_REMOVED_ROWS))]
-
-
-def _unused(connection: Connection, now_ms: int, excess: int) -> Removed:
-    """Of those that have not expired, as many as have to go: those unused for longest."""
-    going: Removed = []
-    if excess <= 0:
-        return going
-    for seq, freed in _oldest(connection, answer.c.used_at_ms, answer.c.expires_at_ms > now_ms):
-        if excess <= 0:
-            break
-        going.append((seq, freed))
-        excess -= freed
-    return going
+    return answer_rows.write(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)
