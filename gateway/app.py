@@ -40,7 +40,6 @@ from gateway.routing.addresses import parse_network
 from gateway.routing.plan import Leaf, Plan, compile_plan
 from gateway.routing.table import RouteTable
 from gateway.store.cache import KeptAnswers
-from gateway.store.roller import Roller
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.writer import ExchangeWriter
 from gateway.upstreams import forwarded_prefixes, health_of, note_targets, plain_plans, upstream_of
@@ -48,6 +47,7 @@ from gateway.upstreams import forwarded_prefixes, health_of, note_targets, plain
 if TYPE_CHECKING:
     from gateway.compat.portkey_routing import RequestedPlans
     from gateway.feedback.steering import Steering
+    from gateway.store.roller import Roller
 
 _SETTLE_LIMIT_S = 2.0
 _GC_ALLOCATIONS = 20_000  # Python's 2,000 or less is a few requests in flight; they free themselves
@@ -86,7 +86,7 @@ class Gateway:
         self._requested_plans: RequestedPlans | None = None
         self._forwarder = self._proxy()
         self._keys = key_ring(settings.keys)
-        self._roller = Roller(database)
+        self._roller: Roller | None = None
         self._endpoints = Later(self._make_endpoints)
         self._loading: asyncio.Task[ASGIApp] | None = None
         self.app = Front(
@@ -101,7 +101,6 @@ class Gateway:
     async def open(cls, settings: schema.Settings) -> Gateway:
         """Raises StoreUnavailable."""
         gateway = cls(settings, await SqliteDatabase.open(settings.store))
-        gateway._roller.start()
         if gateway._steering is not None:
             gateway._steering.start()
         gateway._loading = asyncio.create_task(gateway._endpoints.load(), name="endpoints")
@@ -189,10 +188,15 @@ class Gateway:
         return answer_headers(plan, exchange.attempts, exchange.cache_status, vendor)
 
     async def _make_endpoints(self) -> ASGIApp:
-        """Our own endpoints: half of the gateway's modules, which no forwarded request waits for."""
+        """Our own endpoints and the figures they show: half of the gateway's modules, and SQLAlchemy.
+
+        No forwarded request waits for them.
+        """
         endpoints = await asyncio.to_thread(import_module, "gateway.endpoints")
+        roller = await asyncio.to_thread(import_module, "gateway.store.roller")
         await asyncio.to_thread(import_module, "gateway.capture.price_list")
         gc.freeze()
+        self._roller = roller.Roller(self._database)
         made: ASGIApp = endpoints.own_endpoints(
             self._database,
             self._settings,
@@ -202,6 +206,7 @@ class Gateway:
             steered=self._steering.report if self._steering is not None else tuple,
             upstream_health=self._upstream_health,
         )
+        self._roller.start()
         return made
 
     async def _report(self) -> tuple[bool, dict[str, Any]]:
@@ -267,7 +272,8 @@ class Gateway:
                 await self._forwarder.wait_idle()
         if self._loading is not None:
             self._loading.cancel()
-        await self._roller.close()
+        if self._roller is not None:
+            await self._roller.close()
         if self._steering is not None:
             await self._steering.close()
         await self._answers.close(_SETTLE_LIMIT_S)
