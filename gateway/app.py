@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 _SETTLE_LIMIT_S = 2.0
 _GC_ALLOCATIONS = 20_000  # Python's 2,000 or less is a few requests in flight; they free themselves
 _PROBE_LIMIT_S = 3.0
+_LOAD_AFTER_S = 0.5
+"""Before our own endpoints load, unless somebody asks for them: loading holds Python's lock for most of half a
+second, and the first forwarded requests would take four times as long."""
 _DRAIN_LIMIT_S = 10.0
 _MIN_CAPTURE_BYTES = 64 * 1024
 _DECIDES_ANSWERS = {"base_url", "provider", "headers", "query", "paths"}
@@ -88,7 +91,7 @@ class Gateway:
         self._keys = key_ring(settings.keys)
         self._roller: Roller | None = None
         self._endpoints = Later(self._make_endpoints)
-        self._loading: asyncio.Task[ASGIApp] | None = None
+        self._loading: asyncio.Task[None] | None = None
         self.app = Front(
             self._forwarder,
             self._endpoints,
@@ -103,7 +106,7 @@ class Gateway:
         gateway = cls(settings, await SqliteDatabase.open(settings.store))
         if gateway._steering is not None:
             gateway._steering.start()
-        gateway._loading = asyncio.create_task(gateway._endpoints.load(), name="endpoints")
+        gateway._loading = asyncio.create_task(gateway._load_endpoints(), name="endpoints")
         gateway._answers.start()
         # What was loaded so far stays: without this every full collection would walk it all again.
         gc.collect()
@@ -186,6 +189,10 @@ class Gateway:
         upstream = self._settings.upstreams.get(exchange.upstream or "")
         vendor = None if upstream is None else upstream.preset or upstream.provider
         return answer_headers(plan, exchange.attempts, exchange.cache_status, vendor)
+
+    async def _load_endpoints(self) -> None:
+        await asyncio.sleep(_LOAD_AFTER_S)
+        await self._endpoints.load()
 
     async def _make_endpoints(self) -> ASGIApp:
         """Our own endpoints and the figures they show: half of the gateway's modules, and SQLAlchemy.
