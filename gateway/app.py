@@ -53,8 +53,9 @@ _SETTLE_LIMIT_S = 2.0
 _GC_ALLOCATIONS = 20_000  # Python's 2,000 or less is a few requests in flight; they free themselves
 _PROBE_LIMIT_S = 3.0
 _LOAD_AFTER_S = 0.5
-"""Before our own endpoints load, unless somebody asks for them: loading holds Python's lock for most of half a
-second, and the first forwarded requests would take four times as long."""
+"""Before our own endpoints load, unless somebody asks for them: loading holds Python's lock for most of half
+a second, in which a forwarded request takes three times as long.
+"""
 _DRAIN_LIMIT_S = 10.0
 _MIN_CAPTURE_BYTES = 64 * 1024
 _DECIDES_ANSWERS = {"base_url", "provider", "headers", "query", "paths"}

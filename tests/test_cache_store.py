@@ -314,12 +314,14 @@ async def main():
     database = await SqliteDatabase.open(schema.Store(url=sys.argv[1]))
     answers = KeptAnswers(database, schema.Cache(max_bytes=300_000), now)
     answers.start()
+    going = False
     for number in range(10**9):
         body = b"x" * (number % 5000)
         answers.keep(b"%032d" % (number % 1000), KeptAnswer([], body, now(), now() + 60_000))
         if number % 20 == 0:
             await asyncio.sleep(0.001)
-        if number == 500:
+        if answers.stats.kept and not going:
+            going = True
             print("going", flush=True)
 
 asyncio.run(main())
