@@ -253,7 +253,14 @@ async def test_feedback_that_cannot_be_joined_to_its_exchange_holds_nobody_up(tm
         sink = writer(api.database, tmp_path)
         await asyncio.gather(*(sink.record(exchange(number)) for number in (1, 2, 3)))
         await sink.close(1)
-        assert (sink.stats.stored, sink.stats.dropped, sink.stats.failures) == (2, 1, 0)
+        assert (sink.stats.stored, sink.stats.reduced, sink.stats.dropped, sink.stats.failures) == (
+            3,
+            0,
+            0,
+            0,
+        )
+    stored = query(tmp_path, "SELECT id FROM exchange JOIN exchange_body ON exchange_seq = seq ORDER BY id")
+    assert stored == [("exchange-1",), ("exchange-2",), ("exchange-3",)]
     joined = query(tmp_path, "SELECT exchange_id FROM feedback_target")
     assert sorted(joined) == [("",), ("exchange-1",)]
 

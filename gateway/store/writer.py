@@ -234,20 +234,23 @@ class ExchangeWriter:
     def _write_one(
         self, connection: sqlite3.Connection, exchange: Exchange, entry: ExchangeEntry, outcome: _Outcome
     ) -> None:
-        try:
-            insert_batch(connection, [entry], self._adopt)
-        except _ROW_FAULTS as error:
-            if is_stored(connection, exchange.id):  # by an earlier try whose commit failed to report
-                return
-            logger.warning("store: exchange %s is stored without its bodies: %s", exchange.id, error)
-        else:
-            return
-        try:
-            insert_batch(connection, [self._digest(_reduced(exchange))], self._adopt)
-            outcome.reduced += 1
-        except _ROW_FAULTS:
-            logger.exception("store: exchange %s is lost", exchange.id)
-            outcome.lost += 1
+        """Store of an exchange what can be: if need be without its bodies, without feedback that waits for
+        it, or without both.
+        """
+        for adopt in (self._adopt, _join_nothing):
+            for is_reduced in (False, True):
+                tried = self._digest(_reduced(exchange)) if is_reduced else entry
+                try:
+                    insert_batch(connection, [tried], adopt)
+                except _ROW_FAULTS as error:
+                    if is_stored(connection, exchange.id):  # by an earlier try whose commit failed to report
+                        return
+                    logger.warning("store: exchange %s cannot be stored as it is: %s", exchange.id, error)
+                else:
+                    outcome.reduced += is_reduced
+                    return
+        logger.error("store: exchange %s is lost", exchange.id)
+        outcome.lost += 1
 
     def _succeeded(self, batch: list[_Waiting]) -> None:
         for waiting in batch:
@@ -305,6 +308,10 @@ def adopting(session: Session) -> Adopt:
         session.with_core(connection, work)
 
     return join
+
+
+def _join_nothing(_connection: sqlite3.Connection, _rows: Sequence[ExchangeRow]) -> None:
+    pass
 
 
 def _reduced(exchange: Exchange) -> Exchange:
