@@ -12,6 +12,7 @@ from gateway.api.openapi_parts import IDEMPOTENCY_KEY, LIMIT, TEXT, answer, in_p
 from gateway.api.openapi_schemas import BOOLEAN, SCHEMAS, STRING, Schema
 from gateway.api.params import (
     FEEDBACK,
+    LAST_TIME_S,
     LOGS,
     MAX_METADATA_PARAMETERS,
     TRACES,
@@ -26,7 +27,7 @@ _MEAN: Schema = {"type": "number", "minimum": -10, "maximum": 10}
 _TIME: Schema = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {"type": "number", "minimum": 0, "maximum": 253402300799},
+        {"type": "number", "minimum": 0, "maximum": LAST_TIME_S},
     ]
 }
 

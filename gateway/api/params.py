@@ -32,7 +32,8 @@ _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{0,15})?", re.ASCII)
 _PLUS_LOST = re.compile(r"(.*[0-9]:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?) ([0-9]{2}:?[0-9]{2})", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_END_OF_TIME_S = 253_402_300_800  # the year 10000
+LAST_TIME_S = 253_402_300_799
+"""The last second before the year 10000."""
 
 Parse = Callable[[str, str], Any]
 """From a parameter's name and text to its value. Raises InvalidField."""
@@ -254,7 +255,7 @@ def _time(name: str, text: str) -> int:
     """Milliseconds since the epoch, from ISO 8601 (UTC unless it says otherwise) or Unix seconds."""
     if _DECIMAL.fullmatch(text):
         seconds = Decimal(text)
-        if 0 <= seconds < _END_OF_TIME_S:
+        if 0 <= seconds <= LAST_TIME_S:
             return int(seconds * 1000)
         raise InvalidField(f"{name}: {text!r} is not a time in seconds; milliseconds perhaps?", param=name)
     # An unencoded "+00:00" arrives as " 00:00".
