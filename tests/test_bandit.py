@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.routing.bandit import NEGLIGIBLE, NO_EVIDENCE, Evidence, chances, evidence, faded, reason, shares
@@ -46,6 +46,7 @@ def test_shares_add_up_to_one_and_none_is_below_its_part_of_exploration(
 
 
 @given(TARGETS, st.sampled_from([0.01, 0.1, 1.0, 20.0, 1e12]), st.integers(-1000, 1000))
+@example([[], [], [(0.0, 1.0)]], 1e12, 36)
 def test_the_scale_of_the_scores_does_not_matter(targets: list[Scores], factor: float, offset: float) -> None:
     moved = [[(value * factor + offset * factor, weight) for value, weight in each] for each in targets]
     assert chances(of(*moved)) == pytest.approx(chances(of(*targets)), abs=1e-5)

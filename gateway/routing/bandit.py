@@ -135,8 +135,9 @@ def _beliefs(targets: Sequence[Evidence]) -> list[_Belief]:
         distance = each.mean - mean
         mean += distance * (each.weight / total)
         spread += each.spread + each.weight * distance * (each.mean - mean)
-    # Where all scores are one value, any width will do: no target is ahead.
-    width = (sqrt(spread / total * (1.0 + 1.0 / total)) if total else 0.0) or 1.0
+    # Where all scores are one value, any width will do, as long as no digits are lost beside it: no target is
+    # ahead.
+    width = (sqrt(spread / total * (1.0 + 1.0 / total)) if total else 0.0) or max(abs(mean), 1.0)
     return [_belief(each, mean, width) for each in targets]
 
 
