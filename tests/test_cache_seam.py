@@ -56,7 +56,7 @@ class Answer:
             raise piece
         return piece
 
-    async def pass_on(self, take: Take) -> bytes:
+    async def pass_on(self, take: Take, _lane: object = None) -> bytes:
         while True:
             piece = await self.read()
             if self.ended or not take(piece):

@@ -49,6 +49,34 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n"
+DONE = b"data: [DONE]\n\n"
+END = b"0\r\n\r\n"
+
+
+def chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def event(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return b"data: %b\n\n" % json.dumps({"model": "gpt-4o-mini", "choices": [choice]}).encode()
+
+
+def one_by_one(*pieces: bytes, pause_s: float = 0.01) -> tuple[Any, ...]:
+    """The pieces as an upstream sends them that takes its time."""
+    return tuple(step for piece in pieces for step in (piece, pause_s))[:-1]
+
+
+TOKENS = [chunk(event(f"word{number}")) for number in range(5)]
+LAST = event("").replace(b"null", b'"stop"')
+ANTHROPIC = [
+    b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":3}}}\n\n',
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"hi"}}\n\n',
+    b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":2}}\n\n',
+    b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+]
+
 ANSWERS: dict[str, tuple[Any, ...]] = {
     "a completion": (answer(COMPLETION, "x-request-id: req_1", "x-ratelimit-limit-requests: 10"),),
     "its head first": (answer(COMPLETION)[: -len(COMPLETION)], 0.02, COMPLETION),
@@ -58,7 +86,7 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "compressed": (answer(gzip.compress(COMPLETION), "content-encoding: gzip"),),
     "in one chunk": (
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
-        b"%x\r\n%b\r\n0\r\n\r\n" % (len(COMPLETION), COMPLETION),
+        + chunk(COMPLETION) + END,
     ),
     "up to the connection's end": (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + COMPLETION,
@@ -76,11 +104,42 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "too many requests": (answer(b'{"error":{}}', "retry-after: 1", status="429 Too Many Requests"),),
     "an error": (answer(b'{"error":{}}', status="500 Internal Server Error"),),
     "a large body": (answer(b'"' + b"x" * 400_000 + b'"'),),
-    "a stream": (
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n"
-        b"%x\r\n%b\r\n0\r\n\r\n" % (len(EVENTS), EVENTS),
+    "a stream": (STREAM + chunk(EVENTS) + END,),
+    "a stream, event by event": one_by_one(STREAM, *TOKENS, chunk(LAST), chunk(DONE), END),
+    "its first event with the head": one_by_one(STREAM + TOKENS[0], *TOKENS[1:], chunk(DONE) + END),
+    "several events a chunk": one_by_one(STREAM, chunk(event("a") + event("b")), chunk(EVENTS), END),
+    "several chunks at once": one_by_one(STREAM, b"".join(TOKENS), TOKENS[0] + chunk(DONE) + END),
+    "events in pieces": one_by_one(
+        STREAM + TOKENS[0][:20], TOKENS[0][20:] + TOKENS[1][:2], TOKENS[1][2:], chunk(DONE)[:9],
+        chunk(DONE)[9:] + END[:3], END[3:],
     ),
-}
+    "an event in several chunks": one_by_one(
+        STREAM, TOKENS[0], chunk(b'data: {"a":'), chunk(b'"b"}\n'), chunk(b"\n"), TOKENS[1],
+        chunk(b"data: [DO"), chunk(b"NE]\n\n"), END,
+    ),
+    "the last event alone": one_by_one(STREAM, chunk(DONE), END),
+    "the last event with the head": one_by_one(STREAM + chunk(DONE), END),
+    "no last event": one_by_one(STREAM, *TOKENS, END),
+    "no event": one_by_one(STREAM, END),
+    "an end that takes its time": (*one_by_one(STREAM, *TOKENS, chunk(DONE)), 0.3, END),
+    "more after the last event": (*one_by_one(STREAM, *TOKENS, chunk(DONE)), 0.3, TOKENS[0], 0.01, END),
+    "an end that breaks off after the last event": (*one_by_one(STREAM, *TOKENS, chunk(DONE)), 0.2, CLOSE),
+    "two hundred events": one_by_one(STREAM, *TOKENS * 40, chunk(DONE), END, pause_s=0.001),
+    "lines that end in other ways": one_by_one(
+        STREAM, TOKENS[0], chunk(b'data: {"a":1}\r\n\r\n'), chunk(b'data: {"a":1}\rdata: [DONE]\n\n'), END
+    ),
+    "a stream of Anthropic's": one_by_one(STREAM, *map(chunk, ANTHROPIC), END),
+    "a stream with a length": one_by_one(
+        STREAM.replace(b"transfer-encoding: chunked", b"content-length: %d" % (len(event("a")) + len(DONE))),
+        event("a"), DONE,
+    ),
+    "a stream up to the connection's end": (
+        *one_by_one(STREAM.replace(b"transfer-encoding: chunked\r\n", b""), event("a"), DONE), CLOSE,
+    ),
+    "pieces that are no events": one_by_one(
+        STREAM.replace(b"text/event-stream", b"audio/mpeg"), TOKENS[0], chunk(b"\0" * 3000), chunk(DONE), END
+    ),
+}  # fmt: skip
 
 ARRIVALS = (
     "whole, over a new connection",
@@ -285,29 +344,107 @@ def test_a_clients_key_for_the_gateway_does_not_go_upstream(upstream: WireUpstre
         assert {row["key_id"] for row in gateway.rows.exchanges(trace)} == {"ann"}
 
 
-def test_what_outstays_the_grace_is_ended_and_recorded(upstream: WireUpstream, trace: str) -> None:
+BEGUN: dict[str, tuple[Any, ...]] = {
+    "no answer yet": (),
+    "a stream's head": (STREAM,),
+    "a stream": one_by_one(STREAM, *TOKENS),
+}
+
+
+def ask_and_see(client: RawClient, upstream: WireUpstream, trace: str, begun: str, *rest: Any) -> None:
+    """Ask, and return when what there is at first of the answer has arrived."""
+    upstream.answers(*BEGUN[begun], *rest)
+    client.send(head(trace, BODY) + BODY)
+    upstream.request(1)
+    if BEGUN[begun]:
+        client.see(b"word4" if len(BEGUN[begun]) > 1 else b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("begun", BEGUN)
+def test_what_outstays_the_grace_is_ended_and_recorded(
+    upstream: WireUpstream, trace: str, begun: str
+) -> None:
     config = {"server": {"shutdown_grace_s": 0.3}}
     with run_gateway(config, upstream=upstream.base_url) as gateway, RawClient(gateway.port) as client:
         keep_a_connection(gateway, trace)
-        upstream.answers(SILENCE)
-        client.send(head(trace, BODY) + BODY)
-        upstream.request(1)
+        ask_and_see(client, upstream, trace, begun, SILENCE)
         gateway.popen.send_signal(signal.SIGTERM)
         assert gateway.popen.wait(10) == 0
-        assert gateway.rows.the_exchange(trace)["error_kind"] == "gateway_shutdown"
+        row = gateway.rows.the_exchange(trace)
+        assert row["error_kind"] == "gateway_shutdown"
+        assert (row["status"] == 200) == (begun != "no answer yet")
+        if begun == "a stream":
+            assert row["response_head"] == b"".join(event(f"word{number}") for number in range(5))
+            assert not client.read_answer().clean
 
 
-def test_a_stop_waits_for_what_is_on_its_way(upstream: WireUpstream, trace: str) -> None:
+@pytest.mark.parametrize("begun", BEGUN)
+def test_a_stop_waits_for_what_is_on_its_way(upstream: WireUpstream, trace: str, begun: str) -> None:
     with run_gateway(upstream=upstream.base_url) as gateway, RawClient(gateway.port) as client:
         keep_a_connection(gateway, trace)
-        upstream.answers(0.5, answer(COMPLETION))
-        client.send(head(trace, BODY) + BODY)
-        upstream.request(1)
+        rest = (chunk(LAST), chunk(DONE) + END) if BEGUN[begun] else (answer(COMPLETION),)
+        ask_and_see(client, upstream, trace, begun, 0.5, *rest)
         gateway.popen.send_signal(signal.SIGTERM)
         answered = client.read_answer()
-        assert (answered.body, answered.header("connection")) == (COMPLETION, "close")
+        assert answered.clean
+        assert answered.body.endswith(DONE if BEGUN[begun] else COMPLETION)
         assert gateway.popen.wait(10) == 0
         assert gateway.rows.the_exchange(trace)["error_kind"] is None
+
+
+@pytest.mark.parametrize("begun", ["a stream's head", "a stream"])
+@pytest.mark.parametrize("on_disconnect", ["cancel", "drain"])
+def test_a_client_that_leaves_a_stream_is_noticed(
+    upstream: WireUpstream, trace: str, on_disconnect: str, begun: str
+) -> None:
+    config = {"upstreams": {"one": {"base_url": upstream.base_url, "on_disconnect": on_disconnect}}}
+    is_gone = threading.Event()
+    with run_gateway(config) as gateway:
+        keep_a_connection(gateway, trace)
+        with RawClient(gateway.port) as client:
+            ask_and_see(client, upstream, trace, begun, is_gone, 0.1, TOKENS[0], 0.01, chunk(DONE) + END)
+            client.hang_up()
+        if on_disconnect == "cancel":
+            assert upstream.request(1).hung_up.wait(5)
+        is_gone.set()
+        until_idle(gateway)
+        row = gateway.rows.the_exchange(trace)
+        assert row["error_kind"] == "client_closed"
+        if on_disconnect == "drain":
+            assert row["response_head"].endswith(event("word0") + DONE)
+
+
+@pytest.mark.parametrize("end", ["at once", "later"])
+def test_a_client_that_reads_its_stream_slowly_gets_all_of_it(
+    gateway: RunningGateway, upstream: WireUpstream, trace: str, end: str
+) -> None:
+    long = event("x" * 1900)
+    keep_a_connection(gateway, trace)
+    pause = (0.5,) if end == "later" else ()
+    upstream.answers(STREAM, 0.01, *[chunk(long) * 16, 0.001] * 300, *pause, chunk(DONE), *pause, END)
+    with RawClient(gateway.port) as client:
+        client.send(head(trace, BODY) + BODY)
+        client.see(b"\r\n\r\n")
+        time.sleep(1.5)
+        answered = client.read_answer()
+    assert (answered.clean, answered.body == long * 4800 + DONE) == (True, True)
+    row = gateway.rows.the_exchange(trace)
+    assert (row["error_kind"], row["response_bytes"]) == (None, len(long) * 4800 + len(DONE))
+
+
+@pytest.mark.parametrize("limit", ["idle", "total"])
+def test_a_stream_that_passes_a_limit_is_broken_off(upstream: WireUpstream, trace: str, limit: str) -> None:
+    one = {"base_url": upstream.base_url, f"{limit}_timeout_s": 0.3}
+    with run_gateway({"upstreams": {"one": one}}) as gateway, RawClient(gateway.port) as client:
+        keep_a_connection(gateway, trace)
+        upstream.answers(*one_by_one(STREAM, *TOKENS * 40 if limit == "total" else TOKENS), SILENCE)
+        client.send(head(trace, BODY) + BODY)
+        answered = client.read_answer()
+        assert not answered.clean
+        row = gateway.rows.the_exchange(trace)
+        assert row["error_kind"] == f"upstream_{limit}_timeout"
+        assert answered.body.startswith(row["response_head"])
+        assert b"event: error" in answered.body[len(row["response_head"]) :]
 
 
 @pytest.mark.parametrize("commit", ["sync", "background"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from gateway.records import Payload
 
+MAX_FRAMED = 64
+
 
 class BodyBuffer:
     """Collects one side's bytes: `add` each chunk, then `payload()`.
 
     Holds at most `limit` bytes (and one chunk): the first half of them from the body's head, the second from
-    its tail.
+    its tail. Whoever has chunks as HTTP/1.1 frames them, `<size>CRLF<chunk>CRLF`, may append up to MAX_FRAMED
+    of them to `framed` before the next `add`.
     """
 
-    __slots__ = ("_chunks", "_dropped", "_head", "_limit", "_room")
+    __slots__ = ("_chunks", "_dropped", "_head", "_limit", "_room", "framed")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,12 +23,20 @@ class BodyBuffer:
         self._chunks: list[bytes] = []
         self._room = limit
         self._dropped = 0
+        self.framed: list[bytes] = []
 
     def add(self, chunk: bytes) -> None:
+        if self.framed:
+            self._unframe()
         self._chunks.append(chunk)
         self._room -= len(chunk)
         if self._room < 0:
             self._shrink()
+
+    def _unframe(self) -> None:
+        chunks = [framed[framed.find(b"\n") + 1 : -2] for framed in self.framed]
+        self.framed.clear()
+        self.add(b"".join(chunks))
 
     def _shrink(self) -> None:
         half = self._limit // 2
@@ -41,6 +52,8 @@ class BodyBuffer:
         self._room = self._limit - len(tail) + half
 
     def payload(self) -> Payload:
+        if self.framed:
+            self._unframe()
         joined = b"".join(self._chunks)
         if self._head is None:
             return Payload(joined, b"", len(joined))

@@ -88,18 +88,21 @@ class LastEvent:
     `.incomplete` (OpenAI Responses), `message_stop` (Anthropic).
     """
 
-    __slots__ = ("_begun", "_between", "_carry")
+    __slots__ = ("_begun", "_carry", "is_between")
+
+    is_between: bool
+    """One event is complete and the next has not begun. An event without a mark then changes nothing here."""
 
     def __init__(self) -> None:
         self._carry = b"\n"  # what a mark may have begun in, or the line end that it begins after
-        self._between = True  # one event is complete and the next has not begun
+        self.is_between = True
         self._begun = False
 
     def feed(self, chunk: bytes) -> bool:
         # The usual chunk is a whole event in one line of JSON, or at least of whole events without a mark. It
         # is told by looks that cost less than the search, and not by `in`: that tries whether the bytes are a
         # number first, at the price of an exception, and so takes twice as long as `find`.
-        if self._between:
+        if self.is_between:
             size = len(chunk)
             if (
                 size > _JSON_AT
@@ -124,7 +127,7 @@ class LastEvent:
             self._begun = _LAST_EVENT.search(window) is not None
         ends = window.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
         self._carry = b"\n" if window.endswith(b"\n\n") else window[-_LONGEST_MARK:]
-        self._between = ends and not self._begun and self._carry == b"\n"
+        self.is_between = ends and not self._begun and self._carry == b"\n"
         return self._begun and ends
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from gateway.capture.repeatable import is_event_stream
 from gateway.capture.sse import LastEvent
 from gateway.errors import UpstreamError
+from gateway.proxy.passage import Passage
 from gateway.proxy.upstream.base import Take, UpstreamResponse
 from gateway.records import Headers, KeptAnswer
 
@@ -43,7 +44,7 @@ class CachedAnswer:
         self.ended = True
         return body
 
-    async def pass_on(self, take: Take) -> bytes:  # noqa: ARG002 - what completes an answer is never taken
+    async def pass_on(self, take: Take, lane: Passage | None = None) -> bytes:  # noqa: ARG002 - what completes an answer is never taken
         return await self.read()
 
     async def close(self) -> None:
@@ -89,7 +90,7 @@ class Keeping:
         self._came(chunk)
         return chunk
 
-    async def pass_on(self, take: Take) -> bytes:
+    async def pass_on(self, take: Take, lane: Passage | None = None) -> bytes:  # noqa: ARG002 - it keeps every chunk
         def take_and_keep(chunk: bytes, framed: bytes | None = None) -> bool:
             taken = take(chunk, framed)
             if taken:

@@ -80,7 +80,7 @@ class Downstream:
     def __init__(
         self, connection: Connection, cycle: Any, limits: schema.Server, *, is_head: bool = False
     ) -> None:
-        self.started = False
+        self.started: bool = cycle.response_started
         self.gone = False
         self._connection = connection
         self.cycle = cycle

@@ -40,6 +40,7 @@ from gateway.proxy.keepalive import (
     wants_stream,
 )
 from gateway.proxy.lookup import CachedAttempts, asks_for_cache
+from gateway.proxy.passage import Passage
 from gateway.proxy.recording import Recording, begin, head_of, payload
 from gateway.proxy.relay import Relay
 from gateway.proxy.request_body import Body, BodyReader
@@ -202,7 +203,9 @@ class Forwarder:
         upstream: Upstream,
         recording: Recording,
         downstream: Downstream,
+        passage: Passage | None = None,
     ) -> None:
+        """`passage` is that of an answer which has begun."""
         state = upstream.plain
         state.in_flight += 1
         try:
@@ -211,8 +214,11 @@ class Forwarder:
                 if response.status >= 429:
                     after_s = retry_after_s(response.headers, self._clock_ns() / 1e9)
                     state.answered(response.status, perf_counter(), after_s)
-                own = own_headers(recording.trace_id, recording.id)
-                await self._relay.answer(response, recording, downstream, own)
+                if passage is None:
+                    own = own_headers(recording.trace_id, recording.id)
+                    await self._relay.answer(response, recording, downstream, own)
+                else:
+                    await self._relay.go_on(passage, response, recording, downstream)
                 if state.is_suspect:
                     state.completed(response.status)
             finally:
@@ -248,7 +254,7 @@ class Forwarder:
         if transport is None or response is None:
             self._open_in_a_task(whole, recording, upstream, lambda: upstream.transport.open(request))
             return
-        call = DirectCall(whole, recording, request, upstream, transport, self, self._capture_bytes)
+        call = DirectCall(whole, recording, request, upstream, transport, self, self._relay)
         self._calls.add(call)
         call.begin(response)
 
@@ -262,9 +268,9 @@ class Forwarder:
         if error is not None:
             self._in_a_task(whole, recording, partial(_fail_with, error))
         elif recording.is_recorded:
-            self._in_a_task(whole, recording, call.answer)
+            self._in_a_task(whole, recording, call.end)
         else:
-            self._open_in_a_task(whole, recording, upstream, call.resume)
+            self._open_in_a_task(whole, recording, upstream, call.resume, call.passage)
 
     def _open_in_a_task(
         self,
@@ -272,11 +278,12 @@ class Forwarder:
         recording: Recording,
         upstream: Upstream,
         opening: Callable[[], Awaitable[UpstreamResponse]],
+        passage: Passage | None = None,
     ) -> None:
         def serve(downstream: Downstream) -> Awaitable[None]:
             if upstream.drains:
                 downstream.keep_going_without_client()
-            return self._serve_plainly(opening(), upstream, recording, downstream)
+            return self._serve_plainly(opening(), upstream, recording, downstream, passage)
 
         self._in_a_task(whole, recording, serve)
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from time import perf_counter
+from typing import Any
 
 from gateway.capture.body import BodyBuffer
-from gateway.capture.sse import LastEvent
 from gateway.errors import ClientGone, UpstreamError
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.headers import response_headers
+from gateway.proxy.passage import Passage
 from gateway.proxy.recording import Recording, payload
-from gateway.proxy.upstream.base import Take, UpstreamResponse
+from gateway.proxy.upstream.base import UpstreamResponse
 from gateway.records import Headers, Sink
 
 _EVENT_STREAM = b"text/event-stream"
@@ -25,7 +26,7 @@ class Relay:
 
     def __init__(self, sink: Sink, capture_bytes: int) -> None:
         self._sink = sink
-        self._capture_bytes = capture_bytes
+        self.capture_bytes = capture_bytes
 
     async def answer(
         self, response: UpstreamResponse, recording: Recording, downstream: Downstream, own: Headers
@@ -39,38 +40,58 @@ class Relay:
         chunk = await response.read()
         recording.first_byte(perf_counter())
         if response.ended and not downstream.started:
-            recording.response = payload(chunk, self._capture_bytes)
+            recording.response = payload(chunk, self.capture_bytes)
             await self.record(recording, downstream)
             await downstream.respond(status, headers, chunk)
             return
-        recording.response_buffer = captured = BodyBuffer(self._capture_bytes)
-        captured.add(chunk)
-        last_event = LastEvent() if is_event_stream(response.headers) else None
-        take: Take | None = None
-        while not response.ended:
-            if last_event is not None and last_event.feed(chunk):
-                if not downstream.started:
-                    await downstream.begin(status, headers, b"")
-                await self._after_last_event(chunk, response, recording, downstream)
-                return
+        passage = self.passage(response, recording, downstream.cycle)
+        passage.captured.add(chunk)
+        if response.ended:
+            await self._end(chunk, recording, downstream)
+        elif passage.ends_with(chunk):
+            if not downstream.started:
+                await downstream.begin(status, headers, b"")
+            await self.record(recording, downstream)
+            await self.end_after_record(chunk, response, downstream)
+        else:
             if downstream.started:
                 await downstream.send(chunk, more=True)
             else:
                 await downstream.begin(status, headers, chunk)
-            take = take or _Passage(downstream, captured, last_event).take
-            chunk = await response.pass_on(take)
-            captured.add(chunk)
+            await self.go_on(passage, response, recording, downstream)
+
+    def passage(self, response: UpstreamResponse, recording: Recording, cycle: Any) -> Passage:
+        """For an answer that does not come whole, and its client, whose `cycle` is uvicorn's."""
+        recording.response_buffer = captured = BodyBuffer(self.capture_bytes)
+        return Passage(cycle, captured, is_stream=is_event_stream(response.headers))
+
+    async def go_on(
+        self, passage: Passage, response: UpstreamResponse, recording: Recording, downstream: Downstream
+    ) -> None:
+        """Send the rest of an answer that has begun. Raises as its `read` does."""
+        take, lane = passage.take, passage.lane
+        while True:
+            chunk = await response.pass_on(take, lane)
+            passage.captured.add(chunk)
+            if response.ended:
+                await self._end(chunk, recording, downstream)
+                return
+            if passage.ends_with(chunk):
+                await self.record(recording, downstream)
+                await self.end_after_record(chunk, response, downstream)
+                return
+            await downstream.send(chunk, more=True)
+
+    async def _end(self, chunk: bytes, recording: Recording, downstream: Downstream) -> None:
         await self.record(recording, downstream)
         await downstream.end(chunk)
 
-    async def _after_last_event(
-        self, chunk: bytes, response: UpstreamResponse, recording: Recording, downstream: Downstream
+    async def end_after_record(
+        self, chunk: bytes, response: UpstreamResponse, downstream: Downstream
     ) -> None:
-        """Clients stop reading at the last event, so the row is committed before it, not at the end.
-
-        What an upstream still sends after it is relayed and not recorded.
+        """Send a stream's last event, which is in `chunk`: clients stop reading there, so the row is
+        committed before it and not at the end. What an upstream still sends after it is not recorded.
         """
-        await self.record(recording, downstream)
         while not response.ended:
             await downstream.send(chunk, more=True)
             try:
@@ -90,39 +111,6 @@ class Relay:
     def commit(self, recording: Recording) -> Awaitable[None]:
         recording.finish(perf_counter())
         return self._sink(recording)
-
-
-class _Passage:
-    """Sends a started answer's chunks on: what `take` costs, each token costs.
-
-    Slots and no closure, since the kernel's work between two chunks leaves nothing of this in the cache.
-    """
-
-    __slots__ = ("_captured", "_cycle", "_flow", "_last_event", "_write")
-
-    def __init__(self, downstream: Downstream, captured: BodyBuffer, last_event: LastEvent | None) -> None:
-        self._cycle = downstream.cycle
-        self._flow = downstream.flow
-        self._captured = captured
-        self._last_event = last_event
-        self._write = self._cycle.transport.write
-
-    def take(self, chunk: bytes, framed: bytes | None = None) -> bool:
-        # A stream's last event waits for the commit, so it is declined and comes back to `answer`.
-        if (
-            self._flow.write_paused
-            or self._cycle.disconnected
-            or (self._last_event is not None and self._last_event.feed(chunk))
-        ):
-            return False
-        self._captured.add(chunk)
-        write = self._write  # a name, since CPython is slow to call what is in a slot as if it were a method
-        if self._cycle.chunked_encoding:
-            write(framed or b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        else:
-            self._cycle.expected_content_length -= len(chunk)
-            write(chunk)
-        return True
 
 
 def is_event_stream(headers: Headers) -> bool:

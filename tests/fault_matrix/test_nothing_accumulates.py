@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault_matrix.upstream_faults import FAULTS, FINE, Fault
+from tests.fault_matrix.upstream_faults import EVENTS_HEAD, FAULTS, FINE, TWO_EVENTS, Fault, event
 from tests.harness import RESET, SILENCE, PeakMemory, RawClient, resident_mib
 
 if TYPE_CHECKING:
     from tests.fault_matrix.stand import Stand
+    from tests.harness import Step
 
 ROWS = {fault.does: fault for faults in FAULTS.values() for fault in faults}
 TIMES = 25
@@ -108,12 +109,17 @@ def test_memory_is_flat_over_what_is_too_large(stand: Stand, trace: str, does: s
     stand.settled()
 
 
-def test_a_plain_request_over_an_open_connection_needs_no_task(stand: Stand, trace: str) -> None:
+@pytest.mark.parametrize("steps", [(SILENCE,), (EVENTS_HEAD, SILENCE), (*TWO_EVENTS, SILENCE)])
+def test_a_plain_request_over_an_open_connection_needs_no_task(
+    stand: Stand, trace: str, steps: tuple[Step, ...]
+) -> None:
     stand.keep_connections()
-    stand.faulty.answers(SILENCE)
+    stand.faulty.answers(*steps)
     with RawClient(stand.gateway.port) as client:
         stand.ask(client, trace, "scripted.alone")
         stand.faulty.request(0)
+        if len(steps) > 1:
+            client.read_until(event(2) if steps[-2] != EVENTS_HEAD else b"\r\n\r\n")
         held = stand.held()
     tasks = sum(held["tasks"].values()) - sum(stand.at_rest["tasks"].values())
     assert (held["in_flight"], tasks) == (1, 0 if stand.transport == "native" else 1)

@@ -86,6 +86,11 @@ class RawClient:
         data, self.buffer = self.buffer[:end], self.buffer[end:]
         return data
 
+    def see(self, mark: bytes) -> None:
+        """Wait for `mark`, and leave all there is to be read."""
+        seen = self.read_until(mark)
+        self.buffer = seen + self.buffer
+
     def read_answer(self, *, method: str = "POST") -> Answer:
         """The next final response, to its end or to the connection's."""
         head = self.read_until(b"\r\n\r\n")

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.config import schema
 from gateway.errors import UpstreamTimeout
+from gateway.proxy.passage import Passage
 from gateway.records import Headers
 
 
@@ -120,11 +121,12 @@ class UpstreamResponse(Protocol):
         """
         ...
 
-    async def pass_on(self, take: Take) -> bytes:
+    async def pass_on(self, take: Take, lane: Passage | None = None) -> bytes:
         """Hand what arrives to `take` as it arrives; return what it declines, or what the answer ends with.
 
         Saves a stream's chunks the way through the event loop to a waiting task. The bytes that complete an
-        answer are never handed to `take`. Raises as `read` does.
+        answer are never handed to `take`. With a `lane`, what it says may pass goes there instead. Raises as
+        `read` does.
         """
         ...
 

@@ -16,6 +16,7 @@ import httpx
 
 from gateway.config import schema
 from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from gateway.proxy.passage import Passage
 from gateway.proxy.upstream.base import Limits, Take, UpstreamRequest, limits_of
 from gateway.proxy.upstream.pool import tls_context
 from gateway.records import Headers
@@ -185,7 +186,7 @@ class HttpxResponse:
         self._ended = not chunk or self._left == 0
         return chunk
 
-    async def pass_on(self, take: Take) -> bytes:
+    async def pass_on(self, take: Take, lane: Passage | None = None) -> bytes:  # noqa: ARG002 - httpx unframes
         while True:
             chunk = await self.read()
             if self._ended or not take(chunk):

@@ -12,7 +12,9 @@ from typing import cast
 
 import httptools
 
+from gateway.capture.body import MAX_FRAMED
 from gateway.errors import UpstreamAborted, UpstreamBroken, UpstreamError
+from gateway.proxy.passage import Passage
 from gateway.proxy.upstream.base import Limits, Take, UpstreamRequest
 from gateway.records import Headers
 
@@ -22,6 +24,10 @@ _NEVER = float("inf")
 _SIZE_LINES = {len(line) + size + 2: line for size in range(1, 2048) for line in [b"%x\r\n" % size]}
 """A chunk's first line by the length of the whole chunk, as nearly everybody writes it: no zeros in front,
 small letters, no extensions."""
+_JSON_EVENTS = {size: line + b"data: {" for size, line in _SIZE_LINES.items() if len(line) > len(b"f\r\n")}
+"""How a chunk begins that is an event of JSON."""
+_WITHIN_DATA = len(b"7ff\r\n")
+"""Whatever the chunk's size, from here on its first line has nothing in it but the event."""
 
 
 class ConnectionDied(UpstreamBroken):
@@ -39,9 +45,9 @@ class Connection(asyncio.Protocol):
     # kernel's work in between has left nothing of it in the cache.
     __slots__ = (
         "_began", "_between_chunks", "_bodiless", "_buffered", "_busy", "_chunks", "_complete", "_deadline",
-        "_error", "_head_done", "_interim", "_keep_alive", "_limit", "_limits", "_listener", "_loop", "_lost",
-        "_name", "_now", "_parser", "_read_paused", "_release", "_room", "_sending", "_sent", "_take",
-        "_timer", "_timer_due", "_total_deadline", "_transport", "_unfinished_bytes", "_waiter",
+        "_error", "_head_done", "_interim", "_keep_alive", "_lane", "_limit", "_limits", "_listener", "_loop",
+        "_lost", "_name", "_now", "_parser", "_read_paused", "_release", "_room", "_sending", "_sent",
+        "_take", "_timer", "_timer_due", "_total_deadline", "_transport", "_unfinished_bytes", "_waiter",
         "_write_paused", "headers", "idle_since", "status",
     )  # fmt: skip
 
@@ -72,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._sending: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._take: Take | None = None  # set only while nothing waits in _chunks
+        self._lane: Passage | None = None  # never without _take
         self._between_chunks = False  # the parser has seen a chunk's end and not one byte more
         self._read_paused = False
         self._write_paused = False
@@ -190,15 +197,19 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def pass_on(self, take: Take) -> bytes:
+    async def pass_on(self, take: Take, lane: Passage | None = None) -> bytes:
         if not self.ready:
-            self._take = take
+            self.pass_to(take, lane)
             try:
                 while not self.ready:
                     await self._event()
             finally:
-                self._take = None
+                self.pass_to(None, None)
         return await self.read()
+
+    def pass_to(self, take: Take | None, lane: Passage | None) -> None:
+        """`pass_on` for who listens, while nothing is `ready`; until something is, or `take` is None."""
+        self._take, self._lane = take, lane
 
     def _offer(self, take: Take) -> None:
         """Let what has arrived go straight on; else wake who waits for it, and offer nothing more."""
@@ -206,7 +217,7 @@ class Connection(asyncio.Protocol):
         if not chunks:
             return
         if self._read_paused or not take(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
-            self._take = None
+            self.pass_to(None, None)
             self._wake()
             return
         self._chunks = []
@@ -222,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def let_go(self) -> None:
         """`close` for a request whose body was sent as a whole."""
-        self._listener = None
+        self._listener = self._take = self._lane = None
         self._busy = False
         self._deadline = self._total_deadline = _NEVER
         self._chunks = []
@@ -233,6 +244,11 @@ class Connection(asyncio.Protocol):
     def total_deadline(self) -> float:
         """When, by the loop's clock, the total limit of the exchange at hand is over."""
         return self._total_deadline
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether the answer's head has arrived, and nothing stops what comes after it."""
+        return self._head_done and self._error is None and not self._read_paused
 
     @property
     def is_whole(self) -> bool:
@@ -316,20 +332,29 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        take = self._take
-        if take is not None and self._between_chunks:
-            line = _SIZE_LINES.get(len(data))
-            if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
-                # One whole chunk, as a stream's events come: the parser is spared it, and stands after it
-                # where it stood before. The idle limit is running, so its timer need not be looked at.
-                now = self._now
+        if self._take is not None and self._between_chunks:
+            size = len(data)
+            lane, begins = self._lane, _JSON_EVENTS.get(size)
+            if (
+                lane is not None
+                and begins is not None
+                and data.startswith(begins)
+                and data.endswith(b"\n\n\r\n")
+                and data.find(b"\n", _WITHIN_DATA) == size - 4  # of one line, so nothing else than it seems
+                and data.find(b"\r", _WITHIN_DATA) == size - 2
+                and lane.events.is_between
+                and not lane.flow.write_paused
+                and not lane.cycle.disconnected
+                and len(lane.framed) < MAX_FRAMED
+            ):
+                # The limit's timer is running, and need not be looked at. Two names, since CPython is slow to
+                # call what is in a slot as if it were a method.
+                now, write = self._now, lane.write
                 self._deadline = now() + self._limits.idle_s
-                chunk = data[len(line) : -2]
-                if not take(chunk, data):
-                    self._take = None
-                    self._chunks.append(chunk)
-                    self._buffered = len(chunk)
-                    self._wake()
+                lane.framed.append(data)
+                write(data)
+                return
+            if self._pass_whole(data, self._take):
                 return
         if not self._expects_data():
             self._transport.abort()  # bytes nobody asked for: whatever they are, they are not the next answer
@@ -355,6 +380,23 @@ class Connection(asyncio.Protocol):
                 self._offer(self._take)
                 return
         self._wake()
+
+    def _pass_whole(self, data: bytes, take: Take) -> bool:
+        """Offer one whole chunk, as a stream's events come; whether `data` is one.
+
+        The parser is spared it, and stands after it where it stood before.
+        """
+        line = _SIZE_LINES.get(len(data))
+        if line is None or not (data.startswith(line) and data.endswith(b"\r\n")):
+            return False
+        self._deadline = self._now() + self._limits.idle_s
+        chunk = data[len(line) : -2]
+        if not take(chunk, data):
+            self.pass_to(None, None)
+            self._chunks.append(chunk)
+            self._buffered = len(chunk)
+            self._wake()
+        return True
 
     def _expects_data(self) -> bool:
         return self._busy and not self._complete
