@@ -8,9 +8,12 @@ FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 def configure(level: str) -> None:
-    """Set up the process's logging. `level` is the least severe line that is shown."""
-    logging.basicConfig(format=FORMAT, datefmt="%H:%M:%S", level=level.upper(), force=True)
-    # uvicorn's running commentary repeats what the gateway says itself; its complaints stay.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    for chatty in ("aiosqlite", "alembic", "httpcore", "httpx", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    """Set up the process's logging. `level` is the least severe line of the gateway's that is shown.
+
+    Of libraries only warnings and worse are: their running commentary repeats what the gateway says itself,
+    and at debug level hpack and httpcore quote every header, provider keys among them.
+    """
+    logging.basicConfig(format=FORMAT, datefmt="%H:%M:%S", force=True)
+    shown = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(max(shown, logging.WARNING))
+    logging.getLogger("gateway").setLevel(shown)
