@@ -6,6 +6,7 @@ a string. The endpoints themselves are in their own modules.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.resource import openai_error
 from gateway.auth.keys import KeyRing
-from gateway.errors import GatewayError, InvalidKey
+from gateway.errors import GatewayError, InvalidKey, InvalidTraceId
 from gateway.ids import new_id
 from gateway.proxy.downstream import WholeRequest
 from gateway.proxy.forward import INTERNAL_MESSAGE
@@ -111,10 +112,10 @@ class Front:
             await send(message)
 
         scope.setdefault("state", {})["request_id"] = request_id
+        # Nothing is recorded here: one that cannot be a trace id is no reason to refuse a probe, say.
+        with contextlib.suppress(InvalidTraceId):
+            ids = own_headers(select_trace_id(dict(scope["headers"])) or request_id, request_id)
         try:
-            trace_id = select_trace_id(dict(scope["headers"]))
-            if trace_id is not None:
-                ids = own_headers(trace_id, request_id)
             await app(scope, receive, send_with_ids)
         except GatewayError as error:
             await openai_error(error, Request(scope))(scope, receive, send_with_ids)
