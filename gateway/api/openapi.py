@@ -8,7 +8,18 @@ from typing import Any
 
 from gateway import __version__
 from gateway.api import openapi_routing, openapi_summary, openapi_tasks
-from gateway.api.openapi_parts import IDEMPOTENCY_KEY, LIMIT, TEXT, answer, in_path, operation, takes
+from gateway.api.openapi_parts import (
+    IDEMPOTENCY_KEY,
+    LIMIT,
+    SECURITY,
+    SECURITY_SCHEMES,
+    TEXT,
+    answer,
+    in_path,
+    open_operation,
+    operation,
+    takes,
+)
 from gateway.api.openapi_schemas import BOOLEAN, SCHEMAS, STRING, Schema
 from gateway.api.params import (
     FEEDBACK,
@@ -92,6 +103,7 @@ def document() -> dict[str, Any]:
             "description": "Feedback on traces, and what was recorded of them. Everything else under /v1 is "
             "forwarded to an upstream.",
         },
+        "security": SECURITY,
         "paths": {
             **openapi_summary.paths(_parameters, _OF_FEEDBACK),
             **_feedback_paths(),
@@ -106,7 +118,8 @@ def document() -> dict[str, Any]:
                 **openapi_tasks.SCHEMAS,
                 **openapi_summary.SCHEMAS,
                 **openapi_routing.SCHEMAS,
-            }
+            },
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
 
@@ -119,7 +132,12 @@ def _feedback_paths() -> dict[str, Any]:
             "get": operation("Lists feedback, newest first.", "FeedbackList", "400", "503", fails=fails)
             | {"parameters": _parameters(FEEDBACK, _OF_FEEDBACK)},
             "post": operation("Stores all items or none.", "FeedbackSaved", "400", "422", *body, fails=fails)
-            | {"parameters": [IDEMPOTENCY_KEY], "requestBody": takes("FeedbackDrafts")},
+            | {
+                "description": "Other vendors' SDKs post here, too: what has their bodies or is refused with "
+                "their key's header, is answered in their shapes.",
+                "parameters": [IDEMPOTENCY_KEY],
+                "requestBody": takes("FeedbackDrafts"),
+            },
         },
         "/v1/feedback/{id}": {
             "parameters": [in_path("id", "A feedback id.")],
@@ -153,14 +171,14 @@ def _read_paths() -> dict[str, Any]:
 
 
 def _health_paths() -> dict[str, Any]:
-    readyz = operation("Whether the gateway can do its work.", "Readiness")
+    readyz = open_operation("Whether the gateway can do its work.", "Readiness")
     readyz["responses"]["503"] = answer("It cannot; `store` says why.", "Readiness")
-    index = operation("What this is and where to go.", "Index")
+    index = open_operation("What this is and where to go.", "Index")
     index["responses"]["200"]["content"]["text/html"] = {"schema": STRING}
-    openapi = operation("This document.", "Index")
+    openapi = open_operation("This document.", "Index")
     return {
         "/": {"get": index},
-        "/healthz": {"get": operation("Whether the process is up.", "Health")},
+        "/healthz": {"get": open_operation("Whether the process is up.", "Health")},
         "/readyz": {"get": readyz},
         "/openapi.json": {"get": openapi},
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.api.export import DEFAULT_MIN_SCORE
-from gateway.api.openapi_parts import ERRORS, TEXT, answer, operation
+from gateway.api.openapi_parts import TEXT, failures, operation
 from gateway.api.openapi_schemas import (
     BOOLEAN,
     COUNT,
@@ -158,6 +158,5 @@ def paths(parameters: Parameters, of_feedback: Described) -> dict[str, Any]:
 
 def _export(summary: str, parameters: list[dict[str, Any]], *media_types: str) -> dict[str, Any]:
     lines = {media_type: {"schema": {**STRING, "contentMediaType": media_type}} for media_type in media_types}
-    responses = {status: answer(ERRORS[status], "Error") for status in ("400", "405", "500", "503")}
-    responses["200"] = {"description": summary, "content": lines}
+    responses = {"200": {"description": summary, "content": lines}, **failures("400", "401", "503")}
     return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
