@@ -6,6 +6,7 @@ What a gateway is made of is `gateway.app`'s business; here are the socket, uvic
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -28,6 +29,8 @@ from gateway.proxy.downstream import WholeRequest
 from gateway.store.sqlite import SqliteDatabase
 
 logger = logging.getLogger(__name__)
+
+_NOT_OUR_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Application:
@@ -91,17 +94,31 @@ def _listen(server: schema.Server) -> socket.socket:
     """A socket bound to the configured address. Raises ConfigError."""
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = min(found)  # IPv4 before IPv6 where a name has both
+    except (OSError, ValueError) as error:  # ValueError: what is not even a name
+        raise _bad_host(server.host, f"no such host ({_reason(error)})") from error
+    family, _, _, _, address = min(found)  # IPv4 before IPv6 where a name has both
+    try:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        reason = error.strerror or str(error)
+        if error.errno in _NOT_OUR_ADDRESS:
+            raise _bad_host(server.host, "not an address of this machine") from error
+        place = f"{server.host}:{server.port}"
         raise ConfigError(
-            [f"server.port: cannot listen on {server.host}:{server.port}: {reason}; try another --port"]
+            [f"server.port: cannot listen on {place}: {_reason(error)}; try another --port"]
         ) from error
     listening.set_inheritable(True)
     return listening
+
+
+def _bad_host(host: str, problem: str) -> ConfigError:
+    remedy = "try --host 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it"
+    return ConfigError([f'server.host: "{host}": {problem}; {remedy}'])
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def serve(source: ConfigSource) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import gateway
 from gateway.cli import root
 from gateway.config.load import ConfigSource, Overrides
 from gateway.errors import ConfigError
+from tests.harness.process import clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +141,33 @@ class TestServe:
             2,
             "gateway: configuration: store.url: cannot open /nope\n",
         )
+
+    @pytest.mark.parametrize(
+        ("host", "problem"),
+        [
+            ("999.1.1.1", "no such host ("),
+            ("two..dots", "no such host ("),
+            ("203.0.113.7", "not an address of this machine; "),  # TEST-NET-3: nobody's
+        ],
+    )
+    def test_a_host_that_cannot_be_listened_on_is_the_hosts_fault(self, host: str, problem: str) -> None:
+        [line] = refusal_of("--host", host)
+        assert line.startswith(f'gateway: configuration: server.host: "{host}": {problem}')
+        assert line.endswith("; try --host 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it")
+
+    def test_a_port_that_is_taken_is_the_ports_fault(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            [line] = refusal_of("--port", str(port))
+        place = f"server.port: cannot listen on 127.0.0.1:{port}"
+        assert line == f"gateway: configuration: {place}: Address already in use; try another --port"
+
+
+def refusal_of(*options: str) -> list[str]:
+    """What `gateway serve` says before it ends with 2."""
+    command = [sys.executable, "-m", "gateway", "serve", "--store", "memory:", *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=clean_environment()
+    )
+    assert done.returncode == 2, done.stderr
+    return done.stderr.splitlines()
