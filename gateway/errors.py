@@ -110,6 +110,13 @@ class PayloadTooLarge(ClientError):
     code = "too_large"
 
 
+class UnsupportedEncoding(ClientError):
+    """A body for our own endpoints that is compressed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
 class IdempotencyConflict(ClientError):
     status = 422
     code = "idempotency_conflict"

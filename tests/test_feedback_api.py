@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,22 @@ async def test_a_body_over_the_limit_is_too_large(api: OwnAPI) -> None:
             yield b"x" * 10_000
 
     assert_portkey_error(await api.client.post("/v1/feedback", content=chunks()), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/feedback"), ("POST", "/feedback"), ("PUT", f"/v1/feedback/{NOWHERE}")]
+)
+async def test_a_compressed_body_is_refused_as_what_it_is(api: OwnAPI, method: str, path: str) -> None:
+    body, headers = gzip.compress(b'{"trace_id": "t1", "value": 1}'), {"content-encoding": "gzip"}
+    response = await api.client.request(method, path, content=body, headers=headers)
+    refused = assert_portkey_error(response, 415, "unsupported_encoding")
+    assert refused["message"] == "content-encoding 'gzip': send the body uncompressed"
+    assert response.headers["accept-encoding"] == "identity"
+
+
+async def test_an_encoding_that_changes_nothing_is_none(api: OwnAPI) -> None:
+    body, headers = {"trace_id": "t1", "value": 1}, {"content-encoding": "Identity"}
+    assert (await api.client.post("/v1/feedback", json=body, headers=headers)).status_code == 200
 
 
 async def test_a_body_that_stops_coming_times_out(tmp_path: Path) -> None:
@@ -245,6 +262,22 @@ async def test_an_update_with_more_than_one_item_is_refused(api: OwnAPI) -> None
     path = f"/v1/feedback/{feedback_id}"
     assert_portkey_error(await api.client.put(path, json=[{"value": 1}, {"value": 2}]), 400, "031")
     assert (await api.client.put(path, json=[{"value": 2}])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ([], "it is empty; send an object with value, or what else is to be changed"),
+        ({}, "it is empty; send an object with value, or what else is to be changed"),
+        ([1], "item 0: must be an object with value, or what else is to be changed"),
+    ],
+)
+async def test_an_update_with_nothing_in_it_asks_for_nothing_that_it_ignores(
+    api: OwnAPI, body: Any, problem: str
+) -> None:
+    [feedback_id] = await api.give({"trace_id": "t1", "value": 1})
+    refused = assert_portkey_error(await api.client.put(f"/v1/feedback/{feedback_id}", json=body), 400, "032")
+    assert refused["message"] == f"Invalid request body: {problem}. Error code: 032"
 
 
 async def test_other_vendors_spellings_of_an_id_reach_the_same_feedback(api: OwnAPI) -> None:

@@ -195,6 +195,11 @@ async def test_a_body_over_the_limit_is_too_large(api: OwnAPI) -> None:
     assert_error(await api.client.post(PATH, content=b" " * 200_001), 413, None)
 
 
+async def test_a_compressed_body_is_refused_as_what_it_is(api: OwnAPI) -> None:
+    response = await api.client.post(PATH, content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert_error(response, 415, None, "send the body uncompressed")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

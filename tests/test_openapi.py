@@ -110,6 +110,17 @@ def test_an_operation_that_asks_for_a_key_says_so(locked: RunningGateway, method
     described(content["schema"]["$ref"].rpartition("/")[2]).validate(answer.json())
 
 
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_an_operation_that_takes_a_body_says_that_it_takes_none_compressed(
+    gateway: RunningGateway, method: str, path: str
+) -> None:
+    operation = documented(method, path)
+    assert ("415" in operation["responses"]) == ("requestBody" in operation)
+    if "requestBody" in operation:
+        answer = called(gateway, method, path, {"content-encoding": "gzip"})
+        assert answer.status_code == 415
+
+
 def test_every_header_that_may_hold_a_key_has_its_scheme(locked: RunningGateway) -> None:
     schemes = document()["components"]["securitySchemes"]
     assert [{}, *({name: []} for name in schemes)] == document()["security"]

@@ -6,7 +6,7 @@ them everything under feedback, answer in their vendor's shape, which is in `gat
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.errors import GatewayError, MethodNotAllowed, UnsupportedEncoding
 from gateway.jsonio import dumps, readable
 
 
@@ -36,6 +36,8 @@ def error_headers(error: GatewayError, request_id: str) -> dict[str, str]:
     headers = {}
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allow)
+    if isinstance(error, UnsupportedEncoding):
+        headers["accept-encoding"] = "identity"  # RFC 9110 section 15.5.16
     if error.status >= 500:
         headers["x-portkey-request-id"] = request_id
     return headers

@@ -125,7 +125,7 @@ def document() -> dict[str, Any]:
 
 
 def _feedback_paths() -> dict[str, Any]:
-    body = ("408", "413", "500")
+    body = ("408", "413", "415")
     fails = "FeedbackError"
     return {
         "/v1/feedback": {

@@ -18,6 +18,7 @@ ERRORS = {
     "405": "The path does not take this method; `Allow` lists what it takes.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
+    "415": "The body is compressed; `content-encoding` must be left out.",
     "422": "The Idempotency-Key was used before with another body.",
     "500": "Something went wrong inside the gateway.",
     "503": "The store cannot answer right now.",

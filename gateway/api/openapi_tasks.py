@@ -128,7 +128,7 @@ SCHEMAS: dict[str, Schema] = {
 
 
 def paths() -> dict[str, Any]:
-    body = ("400", "408", "413", "503")
+    body = ("400", "408", "413", "415", "503")
     task = [in_path("id", "A feedback task's id.")]
     one = operation("Shows a task, or an older version of it.", "FeedbackTask", "400", "404", "503")
     inbox = operation("Lists what nobody has graded yet, oldest first.", "Inbox", "400", "404", "503")

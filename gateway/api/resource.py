@@ -14,7 +14,14 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.api.errors import error_body, error_headers
-from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, PayloadTooLarge, SlowClient
+from gateway.errors import (
+    ClientGone,
+    GatewayError,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    SlowClient,
+    UnsupportedEncoding,
+)
 from gateway.jsonio import JSON, dumps
 
 logger = logging.getLogger(__name__)
@@ -76,7 +83,11 @@ class Resource:
 
 
 async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises PayloadTooLarge, SlowClient after `timeout_s` without a byte, ClientGone."""
+    """The whole body.
+
+    Raises UnsupportedEncoding, PayloadTooLarge, SlowClient after `timeout_s` without a byte, ClientGone.
+    """
+    _check_encoding(request.headers.get("content-encoding", ""))
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and len(declared) < 20:
         _check_size(int(declared), max_bytes)
@@ -94,6 +105,11 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
             return bytes(received)
         received += chunk
         _check_size(len(received), max_bytes)
+
+
+def _check_encoding(encoding: str) -> None:
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding(f"content-encoding {encoding!r}: send the body uncompressed")
 
 
 def _check_size(size: int, max_bytes: int) -> None:

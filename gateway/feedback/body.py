@@ -17,6 +17,7 @@ from gateway.feedback.item import (
     MALFORMED,
     MAX_VALUE_BYTES,
     MISSING,
+    NEEDED,
     TOO_MANY_FOR_UPDATE,
     Item,
     error_of,
@@ -56,6 +57,7 @@ TARGETS_OF_OURS = ("request_id", "tags", "selector")
 """Ways to say what feedback is about that Portkey has not."""
 
 _CHANGEABLE = ("name", "kind", "signal", "comment", "correction", "expected", "source_id")
+_NEEDED_FOR_CHANGE = "value, or what else is to be changed"
 
 
 def parse_create(body: bytes) -> list[FeedbackDraft]:
@@ -71,7 +73,7 @@ def parse_update(body: bytes) -> tuple[FeedbackChange, str | None]:
 
     Raises InvalidFeedback.
     """
-    items = items_of(body)
+    items = items_of(body, needed=_NEEDED_FOR_CHANGE)
     if len(items) > 1:
         raise error_of(
             TOO_MANY_FOR_UPDATE,
@@ -119,24 +121,24 @@ def refused(error: ClientError, body: bytes | None = None) -> InvalidFeedback:
     return item.error(BAD_FIELD, error.message, "tags" if is_tagged else error.param)
 
 
-def items_of(body: bytes) -> list[Item]:
-    """The items of a body, one or many. Raises InvalidFeedback."""
+def items_of(body: bytes, *, needed: str = NEEDED) -> list[Item]:
+    """The items of a body, one or many; `needed` is what each must have. Raises InvalidFeedback."""
     parsed = _parsed(body)
     if isinstance(parsed, list):
         members = [(str(index), content) for index, content in enumerate(parsed)]
     elif isinstance(parsed, dict):
         if not all(is_index(key) for key in parsed):
-            return [Item(parsed, None)]
+            return [Item(parsed, None, needed)]
         members = sorted(parsed.items(), key=lambda member: as_index(member[0]))
     else:
         raise error_of(MALFORMED, f"must be an object or an array, not {json_type(parsed)}")
     if not members:
-        raise error_of(MISSING, "it has no items; trace_id and value are required")
+        raise error_of(MISSING, f"it is empty; send an object with {needed}")
     if len(members) > MAX_ITEMS:
         raise error_of(
             MALFORMED, f"{len(members)} items, the limit is {MAX_ITEMS}; split them over several requests"
         )
-    return [Item(content, index) for index, content in members]
+    return [Item(content, index, needed) for index, content in members]
 
 
 def is_index(key: str) -> bool:

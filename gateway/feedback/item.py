@@ -30,6 +30,8 @@ BAD_WEIGHT = "034"
 BAD_METADATA = "035"
 BAD_FIELD = "036"
 
+NEEDED = "trace_id and value"
+
 _TRACE_ID_SPELLINGS = ("trace_id", "traceID", "traceId")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 _FITS: Mapping[Kind, str] = {
@@ -47,12 +49,15 @@ def error_of(code: str, problem: str, param: str | None = None) -> InvalidFeedba
 
 
 class Item:
-    """`index` is the item's place in a batch as its sender wrote it, None for a body that is one item."""
+    """`index` is the item's place in a batch as its sender wrote it, None for a body that is one item.
 
-    def __init__(self, content: Any, index: str | None) -> None:
+    `needed` is what it must have, for the error where it is no object.
+    """
+
+    def __init__(self, content: Any, index: str | None, needed: str = NEEDED) -> None:
         self.index = index
         if not isinstance(content, dict):
-            raise self.error(MISSING, "must be an object with trace_id and value")
+            raise self.error(MISSING, f"must be an object with {needed}")
         self.fields: Mapping[str, Any] = content
 
     def error(self, code: str, problem: str, field: str | None = None) -> InvalidFeedback:
