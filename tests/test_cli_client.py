@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,6 +18,8 @@ from gateway.cli.printable import json_text, printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from tests.harness import RunningGateway
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b\u202etxt.exe\r\n"
 
@@ -250,6 +253,14 @@ class TestTraces:
         first_cells = [line.split()[0] for line in result.output.splitlines() if line.strip()]
         assert "0123456789" * 10 in "".join(first_cells)
         assert {"$0.001230", "-10:0.5", "2.00"} <= set(words)
+
+    @pytest.mark.parametrize("trace_id", [".", "..", "...", "a.b", "../logs"])
+    def test_show_asks_for_a_trace_id_of_dots_as_it_is(self, gateway: RunningGateway, trace_id: str) -> None:
+        feedback = {"trace_id": trace_id, "value": 1}
+        httpx.post(f"{gateway.url}/v1/feedback", json=feedback).raise_for_status()
+        shown = run("traces", "show", trace_id, "--json", "--url", gateway.url)
+        assert shown.exit_code == 0, shown.output
+        assert jsonio.loads(shown.stdout)["trace_id"] == trace_id
 
     def test_show_asks_for_any_trace_id(self, canned: CannedGateway) -> None:
         canned.answer({**TRACE, "exchanges": [], "feedback_items": [FEEDBACK]})

@@ -94,7 +94,10 @@ class Client:
 
 def segment(value: str) -> str:
     """An id as one segment of a path, whatever characters it has."""
-    return quote(value, safe="")
+    encoded = quote(value, safe="")
+    if encoded in (".", ".."):  # plain they would be steps in the path, which httpx takes
+        return encoded.replace(".", "%2e")
+    return encoded
 
 
 def reaches_gateway(command: Command) -> Command:
