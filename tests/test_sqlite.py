@@ -150,3 +150,16 @@ async def test_a_thousand_writes_hold_up_no_read(tmp_path: Path) -> None:
     await writing
     assert await database.read(count) == 1
     await database.close()
+
+
+@pytest.mark.parametrize(("synchronous", "pragma"), [("normal", 1), ("full", 2)])
+async def test_what_is_written_is_synced_as_the_settings_say(
+    tmp_path: Path, synchronous: str, pragma: int
+) -> None:
+    settings = Store.model_validate({"url": f"sqlite:///{tmp_path}/g.db", "synchronous": synchronous})
+    database = await SqliteDatabase.open(settings)
+    asked = "PRAGMA synchronous"
+    try:
+        assert await database.writer.run(lambda raw: raw.execute(asked).fetchone()) == (pragma,)
+    finally:
+        await database.close()
