@@ -66,6 +66,13 @@ class InvalidField(ClientError):
     code = "invalid_field"
 
 
+class UnknownTransferCoding(ClientError):
+    """A body in a transfer coding other than chunks: passed on it would be taken for the content."""
+
+    status = 501
+    code = "unsupported_transfer_coding"
+
+
 class UnknownPath(ClientError):
     status = 404
     code = "unknown_path"

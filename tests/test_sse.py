@@ -102,8 +102,17 @@ def test_the_quick_look_finds_what_a_search_of_everything_finds(pieces: list[byt
     seen = b"\n"
     for chunk in chunks:
         seen += chunk
-        ends = seen.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        assert watcher.feed(chunk) == (sse._LAST_EVENT.search(seen) is not None and ends)
+        mark = sse._LAST_EVENT.search(seen)
+        is_over = mark is not None and sse._BLANK_LINE.search(seen, mark.end() - 1) is not None
+        assert watcher.feed(chunk) == is_over
+        if is_over:
+            break
+
+
+@pytest.mark.parametrize("last", LAST_EVENTS)
+@pytest.mark.parametrize("more", [b": ping", b"\r\n", b'data: {"a":'])
+def test_the_last_event_is_recognised_with_more_behind_it(last: bytes, more: bytes) -> None:
+    assert LastEvent().feed(b'data: {"a":1}\n\n' + last + more)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ Everything about HTTP itself is uvicorn's and llhttp's; nothing about our endpoi
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -48,13 +50,15 @@ class GatewayProtocol(HttpToolsProtocol):
     # With uvicorn's they would be more than thirty attributes, and those CPython keeps in a slower dict.
     __slots__ = (
         "_at_once", "_body", "_head_bytes", "_idle_timer", "_idle_until", "_in_head", "_limits",
-        "_names_connection", "_path", "_received", "_unserved", "on_lost", "url",
+        "_names_connection", "_offers_upgrade", "_path", "_received", "_served", "_unserved", "on_lost",
+        "url",
     )  # fmt: skip
 
     def __init__(self, *args: Any, limits: schema.Server, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_lost: Callable[[], None] | None = None
         self._limits = limits
+        self._served: RequestResponseCycle | None = None  # not `cycle`, where more requests came behind it
         self._in_head = True
         self._received = 0
         self._head_bytes = 0  # received while in the head: never less than what the head has
@@ -62,6 +66,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._idle_until = _NEVER
         self._idle_timer: asyncio.TimerHandle | None = None
         self._at_once: Callable[[WholeCycle], bool] | None = getattr(self.app, "at_once", None)
+        self._offers_upgrade = False
         self._path: str | None = None  # of a request that may yet arrive whole
         self._body = b""
 
@@ -111,9 +116,13 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def run(self, cycle: WholeCycle, app: ASGIApp) -> None:
         cycle.await_events()
-        self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        self._start_asgi_task(cycle, app)
 
     def close(self) -> None:
+        if self._served is not None and isinstance(self._served.expected_content_length, ToTheEnd):
+            # The connection's end is the body's: only an RST says that this one is not.
+            connected = self.transport.get_extra_info("socket")
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.close()
 
     def abort(self) -> None:
@@ -131,12 +140,10 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         try:
-            self.parser.feed_data(data)
+            self._feed(data)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
         if self._path is not None:
             self._serve_in_parts()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -153,14 +160,47 @@ class GatewayProtocol(HttpToolsProtocol):
         ):
             self._refuse(self._too_large())
 
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as error:
+                if not self._offers_upgrade:
+                    return  # CONNECT, which is served like any other, and nothing can follow it
+                # llhttp takes it for accepted, and what follows for another protocol. It is declined by
+                # answering as if it had not been offered (RFC 9110 section 7.8): so that is what llhttp gets.
+                data = self._head_without_upgrade() + data[error.args[0] :]
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        self._offers_upgrade = False
+        parser = self.parser
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                lines.append(b"connection: " + b", ".join(t for t in tokens if t.lower() != b"upgrade"))
+            elif name != b"upgrade":
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        served, self._served = self._served, None
+        if served is not None and not served.response_complete:
+            served.disconnected = True  # uvicorn says so to the last request only
+            served.message_event.set()
         if self.on_lost is not None:
             self.on_lost()
         self.cycle = None  # type: ignore[assignment]  # which has this connection: the two would keep each other
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _arm(self) -> None:
         self._unserved = self.loop.call_later(self._limits.head_timeout_s, self.transport.abort)
@@ -207,6 +247,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = self._received
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer, and those are not to become headers (RFC 9110 section 6.5.1)
         name = name.lower()
         if name in (b"connection", b"proxy-connection"):  # llhttp takes the one for the other
             self._names_connection = True
@@ -218,6 +260,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._head_bytes > self._limits.max_head_bytes and self._is_too_large():
             raise self._too_large()  # through llhttp back to data_received, which refuses
         self._in_head = False
+        self._offers_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._offers_upgrade:
+            return  # and come back without it
         path = PLAIN_PATHS.get(self.url)
         if path is not None and self._at_once is not None and self._may_arrive_whole():
             self._path = path
@@ -232,10 +277,8 @@ class GatewayProtocol(HttpToolsProtocol):
             and not self.expect_100_continue
             and parser.get_method() == b"POST"
             and parser.should_keep_alive()
-            # Which without a Connection field means HTTP/1.1, and that nothing is to be upgraded.
-            and not (
-                self._names_connection and (parser.get_http_version() != "1.1" or parser.should_upgrade())
-            )
+            # Which without a Connection field means HTTP/1.1.
+            and not (self._names_connection and parser.get_http_version() != "1.1")
         )
 
     def on_body(self, body: bytes) -> None:
@@ -245,12 +288,14 @@ class GatewayProtocol(HttpToolsProtocol):
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade:
+            return
         path, at_once = self._path, self._at_once
         if path is None or at_once is None:
             super().on_message_complete()
             return
         self._path = None
-        cycle = self.cycle = WholeCycle(self, path, self._body)
+        cycle = self.cycle = self._served = WholeCycle(self, path, self._body)
         self._body = b""
         if not at_once(cycle):
             self._body = bytes(cycle.body)

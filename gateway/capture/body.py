@@ -10,9 +10,9 @@ MAX_FRAMED = 64
 class BodyBuffer:
     """Collects one side's bytes: `add` each chunk, then `payload()`.
 
-    Holds at most `limit` bytes (and one chunk): the first half of them from the body's head, the second from
-    its tail. Whoever has chunks as HTTP/1.1 frames them, `<size>CRLF<chunk>CRLF`, may append up to MAX_FRAMED
-    of them to `framed` before the next `add`.
+    Holds at most `limit` bytes (and one chunk, and what is in `framed`): the first half of them from the
+    body's head, the second from its tail. Whoever has chunks as HTTP/1.1 frames them, may append up to
+    MAX_FRAMED of them, `<size>CRLF<chunk>CRLF`, to `framed` before the next `add`.
     """
 
     __slots__ = ("_chunks", "_dropped", "_head", "_limit", "_room", "framed")

@@ -27,6 +27,9 @@ class Digest:
 
     def __init__(self, capture: Capture, prices: Prices, provider_urls: Mapping[str, str]) -> None:
         self._max_body_bytes = capture.max_body_bytes
+        # For most answers to be read whole, for others their head and their tail, which has the usage.
+        # What is stored of them is cut afterwards.
+        self._room = max(capture.max_body_bytes, 4 * 1024 * 1024)
         self._bodies = capture.bodies
         self._request_headers = _allowed(capture.request_headers)
         self._response_headers = _allowed(capture.response_headers)
@@ -35,7 +38,7 @@ class Digest:
 
     def __call__(self, exchange: Exchange) -> ExchangeEntry:
         answered = dict(exchange.response_headers)
-        response = _decoded(exchange.response, answered.get(b"content-encoding"))
+        response = _decoded(exchange.response, answered.get(b"content-encoding"), self._room)
         streamed = answered.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         answer = _read(response, streamed=streamed)
         tags = exchange.tags
@@ -102,7 +105,7 @@ class Digest:
         response_headers = _as_stored(_kept(exchange.response_headers, self._response_headers))
         if not self._keeps_bodies(exchange):
             return BodyRow(request_headers, response_headers, None, None, None, None, None, None)
-        request = _decoded(exchange.request, dict(sent).get(b"content-encoding"))
+        request = _decoded(exchange.request, dict(sent).get(b"content-encoding"), self._room)
         limit = self._max_body_bytes
         return BodyRow(
             request_headers, response_headers, *_stored_body(request, limit), *_stored_body(response, limit)
@@ -114,12 +117,11 @@ class Digest:
         return self._bodies == "all" or exchange.status >= 400 or exchange.error_kind is not None
 
 
-def _decoded(payload: Payload, encoding: bytes | None) -> tuple[Payload, str | None]:
+def _decoded(payload: Payload, encoding: bytes | None, room: int) -> tuple[Payload, str | None]:
     """A `Decoded`; where nothing was to be done, without the cost of making one."""
     if encoding is None:
         return payload, None
-    # Room for a whole answer to be read; what is stored of it is cut afterwards.
-    return decode(payload, encoding.decode("latin-1"), limit=max(4 * payload.size, 1024 * 1024))
+    return decode(payload, encoding.decode("latin-1"), room)
 
 
 def _read(response: tuple[Payload, str | None], *, streamed: bool) -> Answer:

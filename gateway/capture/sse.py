@@ -15,6 +15,8 @@ _LAST_EVENT = re.compile(
     rb"[\r\n](?:data: ?\[DONE\]|event: ?(?:response\.(?:completed|failed|incomplete)|message_stop)[\r\n])"
 )
 _LONGEST_MARK = 40
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r){2}")
+_LONGEST_BLANK_LINE = 4
 _JSON_AT = len("data: ")
 _BRACE, _NEWLINE = b"{\n"
 
@@ -84,8 +86,8 @@ def parse(body: bytes) -> list[Event]:
 class LastEvent:
     """Recognises the event after which clients stop reading, as a stream goes by.
 
-    `feed` returns True for a chunk that completes it: `[DONE]` (OpenAI), `response.completed`, `.failed` or
-    `.incomplete` (OpenAI Responses), `message_stop` (Anthropic).
+    `feed` returns True for the first chunk that completes it: `[DONE]` (OpenAI), `response.completed`,
+    `.failed` or `.incomplete` (OpenAI Responses), `message_stop` (Anthropic).
     """
 
     __slots__ = ("_begun", "_carry", "is_between")
@@ -124,11 +126,16 @@ class LastEvent:
     def _search(self, chunk: bytes) -> bool:
         window = self._carry + chunk
         if not self._begun:
-            self._begun = _LAST_EVENT.search(window) is not None
-        ends = window.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        self._carry = b"\n" if window.endswith(b"\n\n") else window[-_LONGEST_MARK:]
-        self.is_between = ends and not self._begun and self._carry == b"\n"
-        return self._begun and ends
+            mark = _LAST_EVENT.search(window)
+            if mark is None:
+                ends = window.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+                self._carry = b"\n" if window.endswith(b"\n\n") else window[-_LONGEST_MARK:]
+                self.is_between = ends and self._carry == b"\n"
+                return False
+            self._begun, self.is_between = True, False
+            window = window[mark.end() - 1 :]
+        self._carry = window[-_LONGEST_BLANK_LINE:]
+        return _BLANK_LINE.search(window) is not None
 
 
 def error_event(body: bytes, sent_tail: bytes) -> bytes:

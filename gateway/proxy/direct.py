@@ -68,9 +68,9 @@ class DirectCall:
         self.upstream = upstream
         self.response: Connection
         self.passage: Passage | None = None
-        """Of an answer that is sent on as it comes, once its first byte has been."""
+        """Of an answer that is sent on as it comes; a task is given it once its first byte has been."""
         self._end = b""  # all of the body or the last of it: what waits for the commit
-        self._is_free = False  # of the connection
+        self._is_free = False  # of the connection, which it let go or handed over
         self._transport = transport
         self._owner = owner
         self._relay = relay
@@ -80,7 +80,7 @@ class DirectCall:
         self.response = response
         self.upstream.plain.in_flight += 1
         response.listen(self._event)
-        self.whole.connection.on_lost = self._lost
+        self.whole.connection.on_lost = self._hand_over
 
     # --- the answer ---
 
@@ -158,8 +158,10 @@ class DirectCall:
         recording, now = self.recording, perf_counter()
         if recording.first_byte_ms is None:
             recording.first_byte(now)
+        if self.upstream.plain.is_suspect:
+            self.upstream.plain.completed(recording.status)
         self._end = end
-        self.whole.connection.on_lost = self._lost_at_the_end
+        self.whole.connection.on_lost = None  # from here on the exchange ends by itself
         if self.response.is_whole:
             self._let_go()
         else:  # what still comes after the last event waits
@@ -169,7 +171,6 @@ class DirectCall:
 
     def _committed(self) -> None:
         whole, connection = self.whole, self.whole.connection
-        connection.on_lost = None
         try:
             if not self._is_free and self.response.is_whole:
                 self._end += self.response.rest()
@@ -204,19 +205,12 @@ class DirectCall:
             finally:
                 self._let_go()
 
-    def _lost(self) -> None:
-        self.whole.disconnected = True  # the server says so of a connection's last request only
-        self._hand_over()
-
-    def _lost_at_the_end(self) -> None:
-        """The client went away while its answer waits for the commit: the exchange ends by itself."""
-        self.whole.disconnected = True
-
     def _hand_over(self) -> None:
         self.whole.connection.on_lost = None  # until the task looks: a second hand-over would be two tasks
         self.response.listen(None)
         self.response.pass_to(None, None)
         self.upstream.plain.in_flight -= 1
+        self._is_free = True
         if self.recording.first_byte_ms is None:
             self.passage = None
         self._owner.handed_over(self, None)
@@ -235,6 +229,4 @@ class DirectCall:
     def _let_go(self) -> None:
         self._is_free = True
         self.upstream.plain.in_flight -= 1
-        if self.response.is_whole and self.upstream.plain.is_suspect:
-            self.upstream.plain.completed(self.response.status)
         self.response.let_go()

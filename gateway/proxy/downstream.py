@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Send
@@ -42,7 +43,7 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """Close after what was written is sent."""
+        """Close after what was written is sent, so that no client takes that for the end of the answer."""
         ...
 
     def abort(self) -> None:
@@ -103,7 +104,8 @@ class Downstream:
 
     def unwatch(self) -> None:
         """From here on the exchange ends by itself, whatever the client does."""
-        self._connection.on_lost = None
+        if self._connection.on_lost == self._lost:  # and not the next request's
+            self._connection.on_lost = None
 
     def keep_going_without_client(self) -> None:
         self._cancel_on_loss = False
@@ -129,6 +131,13 @@ class Downstream:
         if reason is not None and self._task is not None:
             self._task.uncancel()
         return reason
+
+    async def settle(self) -> None:
+        """Let our own cancellation arrive here, where the task has failed already by itself."""
+        if self._interruption is not None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            self.take_interruption()
 
     # --- the request's body ---
 

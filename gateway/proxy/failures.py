@@ -7,10 +7,10 @@ from collections.abc import Callable
 from gateway.capture.sse import error_event
 from gateway.errors import GatewayError, MethodNotAllowed, SlowClient, UpstreamError
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.headers import own_headers
+from gateway.proxy.headers import is_event_stream, own_headers
 from gateway.proxy.keepalive import EVENT_STREAM
 from gateway.proxy.recording import Recording, payload
-from gateway.proxy.relay import Relay, is_encoded, is_event_stream
+from gateway.proxy.relay import Relay, is_encoded
 from gateway.records import NO_PAYLOAD, Headers
 
 

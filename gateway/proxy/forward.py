@@ -143,8 +143,10 @@ class Forwarder:
                 downstream.take_interruption() or _shutting_down(), recording, downstream
             )
         except GatewayError as error:
+            await downstream.settle()
             await self._failures.end(error, recording, downstream)
         except Exception:
+            await downstream.settle()
             logger.exception("request %s: %s %s failed", recording.id, recording.method, recording.path)
             await self._failures.end(GatewayError(INTERNAL_MESSAGE), recording, downstream)
         finally:

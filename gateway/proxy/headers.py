@@ -104,33 +104,51 @@ def _named_in(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip() for token in value.split(b","))
 
 
+_EVENT_STREAM = b"text/event-stream"
+_LOOKED_AT = {b"content-type", b"content-length"}
 _NOT_RETURNED = HOP_BY_HOP | {TRACE_ID, PORTKEY_TRACE_ID, REQUEST_ID, UPSTREAM_REQUEST_ID}
 _OF_EVERY_ANSWER = 3
-_RETURNED = _Passes(lambda name: name not in _NOT_RETURNED)
+_RETURNED = _Passes(lambda name: name not in _NOT_RETURNED | _LOOKED_AT)
 
 
 def response_headers(headers: Headers, status: int, own: Headers) -> Headers:
     """An upstream's header fields as the client gets them, followed by `own`.
 
-    The upstream's `x-request-id` moves to `x-upstream-request-id`: under its own name a client finds ours.
+    The upstream's `x-request-id` moves to `x-upstream-request-id`: under its own name a client finds ours. A
+    stream of events has no length: should it break off, an `error` event follows that nobody counted.
     """
     kept, named = [], NONE_NAMED
+    is_without_length = status in (204, 304)  # nothing for it to measure
     for field in headers:
         name, value = field
         if _RETURNED[name]:
             kept.append(field)
+        elif name in _LOOKED_AT:
+            kept.append(field)
+            is_without_length |= name == b"content-type" and _is_event_stream(value)
         elif name == REQUEST_ID:
             kept.append((UPSTREAM_REQUEST_ID, value))
         elif name == b"connection":
             named |= _named_in(value)
     if named:
         kept = [field for field in kept if field[0] not in named]
-    if status in (204, 304):
-        kept = [field for field in kept if field[0] != b"content-length"]  # no body for it to measure
+    if is_without_length:
+        kept = [field for field in kept if field[0] != b"content-length"]
     if len(own) > _OF_EVERY_ANSWER:  # the others an upstream may send, too, and then ours are the true ones
         ours = {name for name, _ in own}
         kept = [field for field in kept if field[0] not in ours]
     return kept + own
+
+
+def is_event_stream(headers: Headers) -> bool:
+    for name, value in headers:
+        if name == b"content-type":
+            return _is_event_stream(value)
+    return False
+
+
+def _is_event_stream(content_type: bytes) -> bool:
+    return content_type.lower().startswith(_EVENT_STREAM)
 
 
 class KeyHolder(Protocol):

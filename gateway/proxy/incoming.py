@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gateway.capture.metadata import parse_metadata
 from gateway.capture.tags import parse_tags
-from gateway.errors import InvalidHeader, InvalidJSON, MethodNotAllowed
+from gateway.errors import InvalidHeader, InvalidJSON, MethodNotAllowed, UnknownTransferCoding
 from gateway.ids import check_trace_id, trace_id_from_traceparent
 from gateway.jsonio import loads_lenient
 from gateway.records import Headers
@@ -77,12 +77,19 @@ def select_trace_id(headers: dict[bytes, bytes]) -> str | None:
 
 
 def read_head(method: str, path: str, headers: Headers) -> Head:
-    """Raises InvalidTraceId, InvalidMetadata, InvalidHeader, MethodNotAllowed."""
+    """Raises InvalidTraceId, InvalidMetadata, InvalidHeader, MethodNotAllowed, UnknownTransferCoding."""
     if method in _NOT_FORWARDED:
         raise MethodNotAllowed(f"{method} is not forwarded; use {', '.join(_FORWARDED)}", allow=_FORWARDED)
     found = {name: value for name, value in headers if name in _LOOKED_AT}
     length = found.get(b"content-length")
-    has_body = length is not None or b"transfer-encoding" in found
+    coding = found.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":
+        raise UnknownTransferCoding(
+            f"transfer-encoding: {coding.decode('latin-1')[:64]!r} is not known; send the body in chunks or "
+            "with a content-length, and say how it is compressed in content-encoding",
+            param="transfer-encoding",
+        )
+    has_body = length is not None or coding is not None
     encoding = found.get(b"content-encoding")
     is_json = path in JSON_PATHS and method == "POST"
     trace_id, metadata, keep_bodies, asking = None, None, True, None

@@ -12,7 +12,8 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.relay import is_encoded, is_event_stream
+from gateway.proxy.headers import is_event_stream
+from gateway.proxy.relay import is_encoded
 from gateway.proxy.upstream.base import UpstreamResponse
 from gateway.records import Headers
 

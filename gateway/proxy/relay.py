@@ -12,13 +12,13 @@ from typing import Any
 from gateway.capture.body import BodyBuffer
 from gateway.errors import ClientGone, UpstreamError
 from gateway.proxy.downstream import Downstream
-from gateway.proxy.headers import response_headers
+from gateway.proxy.headers import is_event_stream, response_headers
 from gateway.proxy.passage import Passage
 from gateway.proxy.recording import Recording, payload
 from gateway.proxy.upstream.base import UpstreamResponse
 from gateway.records import Headers, Sink
 
-_EVENT_STREAM = b"text/event-stream"
+_ENCODED_BYTES = 8 * 1024 * 1024
 
 
 class Relay:
@@ -62,7 +62,12 @@ class Relay:
 
     def passage(self, response: UpstreamResponse, recording: Recording, cycle: Any) -> Passage:
         """For an answer that does not come whole, and its client, whose `cycle` is uvicorn's."""
-        recording.response_buffer = captured = BodyBuffer(self.capture_bytes)
+        room = self.capture_bytes
+        if is_encoded(
+            response.headers
+        ):  # of a compressed body the tail, with its usage, cannot be read alone
+            room = max(room, _ENCODED_BYTES)
+        recording.response_buffer = captured = BodyBuffer(room)
         return Passage(cycle, captured, is_stream=is_event_stream(response.headers))
 
     async def go_on(
@@ -92,6 +97,7 @@ class Relay:
         """Send a stream's last event, which is in `chunk`: clients stop reading there, so the row is
         committed before it and not at the end. What an upstream still sends after it is not recorded.
         """
+        downstream.watch()  # again: what is still to come may take its time, and nobody may want it
         while not response.ended:
             await downstream.send(chunk, more=True)
             try:
@@ -99,6 +105,8 @@ class Relay:
             except UpstreamError:
                 chunk = b""
                 break  # everything that mattered has arrived
+        downstream.unwatch()
+        await downstream.settle()  # or a client that leaves now cancels what gives the connection back
         await downstream.end(chunk)
 
     def record(self, recording: Recording, downstream: Downstream) -> Awaitable[None]:
@@ -111,13 +119,6 @@ class Relay:
     def commit(self, recording: Recording) -> Awaitable[None]:
         recording.finish(perf_counter())
         return self._sink(recording)
-
-
-def is_event_stream(headers: Headers) -> bool:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.lower().startswith(_EVENT_STREAM)
-    return False
 
 
 def is_encoded(headers: Headers) -> bool:

@@ -48,6 +48,11 @@ class Watch:
             "tasks": running_tasks(),
             "in_flight": self._opened._forwarder.in_flight,
             "sockets": open_sockets(),
+            "failures": [
+                target.failures
+                for health in self._opened._upstream_health().values()
+                for target in health.targets
+            ],
             "upstreams": {name: connections(its.transport) for name, its in self._opened._upstreams.items()},
         }
         if with_objects:

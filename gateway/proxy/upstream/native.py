@@ -471,6 +471,10 @@ class Connection(asyncio.Protocol):
         self._interim = self.status < 200
         if self._interim:
             return
+        for name, value in self.headers:
+            if name == b"transfer-encoding" and value.lower() != b"chunked":
+                self._fail(self._broken("in a transfer coding other than chunked"))
+                return
         self._head_done = True
         self._keep_alive = self._parser.should_keep_alive()
         if self._bodiless:
