@@ -131,7 +131,6 @@ class Gateway:
             record_then=self._writer.record_then,
             error_body=error_body,
             server=settings.server,
-            capture_bytes=self._capture_bytes,
         )
 
     def _steering_of_plans(self) -> Steering | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.harness import CLOSE, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import CLOSE, RawClient, RunningGateway, WireUpstream, chunk, run_gateway
 from tests.harness.lock import lock_held
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-enco
 def ok(body: bytes = ANSWER, *headers: str, status: str = "200 OK") -> bytes:
     lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 STREAM = [SSE_HEAD, *(chunk(event) for event in EVENTS), b"0\r\n\r\n"]

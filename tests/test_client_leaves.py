@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import CLOSE, SILENCE, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import CLOSE, SILENCE, RawClient, RunningGateway, WireUpstream, chunk, run_gateway
 from tests.test_short_way import (
     ANSWERS,
     BODY,
@@ -17,7 +17,6 @@ from tests.test_short_way import (
     END,
     STREAM,
     TOKENS,
-    chunk,
     event,
     head,
     keep_a_connection,

@@ -20,6 +20,7 @@ from tests.harness import (
     RawClient,
     RunningGateway,
     WireUpstream,
+    chunk,
     run_gateway,
 )
 
@@ -33,10 +34,6 @@ KIB = 1024
 EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 FINE = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{"fine": true}\n'
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def event(number: int) -> bytes:

@@ -14,7 +14,7 @@ import httptools
 import pytest
 import zstandard
 
-from tests.harness import CLOSE, RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import CLOSE, RawClient, RunningGateway, WireUpstream, chunk, run_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +56,6 @@ def ok(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """A whole answer with a counted body."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 EVENT_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import CLOSE, SILENCE, RawClient, RunningGateway, WireUpstream, run_gateway
-from tests.test_short_way import BODY, CHAT, COMPLETION, STREAM, answer, chunk, event, head
+from tests.harness import CLOSE, SILENCE, RawClient, RunningGateway, WireUpstream, chunk, run_gateway
+from tests.test_short_way import BODY, CHAT, COMPLETION, STREAM, answer, event, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

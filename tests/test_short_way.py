@@ -22,6 +22,7 @@ from tests.harness import (
     RawClient,
     RunningGateway,
     WireUpstream,
+    chunk,
     run_gateway,
     until_in_flight,
 )
@@ -52,10 +53,6 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 END = b"0\r\n\r\n"
-
-
-def chunk(body: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def event(text: str) -> bytes:

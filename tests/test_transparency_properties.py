@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import RawClient, RunningGateway, WireUpstream, run_gateway
+from tests.harness import RawClient, RunningGateway, WireUpstream, chunk, run_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +51,6 @@ def client(gateway: RunningGateway, wire: WireUpstream) -> Iterator[RawClient]:
     wire.reset()
     with RawClient(gateway.port) as connection:
         yield connection
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @st.composite

@@ -16,6 +16,7 @@ from gateway.errors import UpstreamAborted
 from gateway.proxy.passage import Passage
 from gateway.proxy.upstream.base import Limits, UpstreamRequest
 from gateway.proxy.upstream.native import Connection
+from tests.harness import chunk
 from tests.test_sse import split_at
 
 LIMITS = Limits(5, 5, 5, 5, "upstreams.test")
@@ -53,10 +54,6 @@ class Taken:
         if not self.declines:
             self.chunks.append((chunk, framed))
         return not self.declines
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 async def begun() -> Connection:

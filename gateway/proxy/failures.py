@@ -17,10 +17,9 @@ from gateway.records import NO_PAYLOAD, Headers
 class Failures:
     """`end` an exchange that failed. `error_body` renders our own errors as JSON."""
 
-    def __init__(self, relay: Relay, error_body: Callable[[GatewayError], bytes], capture_bytes: int) -> None:
+    def __init__(self, relay: Relay, error_body: Callable[[GatewayError], bytes]) -> None:
         self._relay = relay
         self._error_body = error_body
-        self._capture_bytes = capture_bytes
 
     async def end(self, error: GatewayError, recording: Recording, downstream: Downstream) -> None:
         """Record the exchange, once, and tell the client what it can still be told."""
@@ -35,7 +34,7 @@ class Failures:
         recording.status = error.status
         body = self._error_body(error)
         if not downstream.gone:
-            recording.response, recording.response_buffer = payload(body, self._capture_bytes), None
+            recording.response, recording.response_buffer = payload(body, self._relay.capture_bytes), None
             recording.response_headers = [(b"content-type", b"application/json")]
         await self._relay.commit(recording)
         if downstream.gone:

@@ -83,7 +83,6 @@ class Forwarder:
         record_then: Callable[[Exchange, Callable[[], None]], None],
         error_body: Callable[[GatewayError], bytes],
         server: schema.Server,
-        capture_bytes: int,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.in_flight = 0
@@ -99,10 +98,9 @@ class Forwarder:
         self.record = record_then
         self._calls: set[DirectCall] = set()
         self._error_body = error_body
-        self._failures = Failures(relay, error_body, capture_bytes)
+        self._failures = Failures(relay, error_body)
         self._server = server
-        self._bodies = BodyReader(server, capture_bytes)
-        self._capture_bytes = capture_bytes
+        self._bodies = BodyReader(server, relay.capture_bytes)
         self._clock_ns = clock_ns
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -336,7 +334,7 @@ class Forwarder:
         """A client that was promised a stream gets what came instead as an `error` event."""
         recording.status, recording.response_headers = response.status, response.headers
         said = await error_text(response)
-        recording.response = payload(said, self._capture_bytes)
+        recording.response = payload(said, self._relay.capture_bytes)
         if response.status < 400:
             broken = UpstreamBroken(
                 f"upstream {recording.upstream}: the answer is no stream of events, as was asked for; "

@@ -204,10 +204,14 @@ class KeptAnswers:
 
     async def _commit(self, batch: dict[bytes, KeptAnswer], touched: list[bytes]) -> Written:
         now_ms, max_bytes = self._now_ms(), self._settings.max_bytes
+
+        def write(connection: Connection) -> Written:
+            from gateway.store import answer_rows  # noqa: PLC0415 - SQLAlchemy, as in `_has_answers`
+
+            return answer_rows.write(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)
+
         try:
-            done = await self._database.write(
-                lambda connection: _keep(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)
-            )
+            done = await self._database.write(write)
         except BaseException:
             self.stats.dropped += len(batch)
             raise
@@ -270,16 +274,3 @@ def _has_answers(connection: Connection) -> bool:
     from gateway.store import answer_rows  # noqa: PLC0415 - SQLAlchemy, which the start does not wait for
 
     return answer_rows.has_answers(connection)
-
-
-def _keep(
-    connection: Connection,
-    batch: dict[bytes, KeptAnswer],
-    touched: Sequence[bytes],
-    *,
-    now_ms: int,
-    max_bytes: int,
-) -> Written:
-    from gateway.store import answer_rows  # noqa: PLC0415 - as above
-
-    return answer_rows.write(connection, batch, touched, now_ms=now_ms, max_bytes=max_bytes)

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.records import ExchangeEntry, ExchangeRow
 from gateway.store import sql
+from gateway.store.transaction import immediate
 
 
 class _Insert:
@@ -54,9 +55,8 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
 
     `adopt` is asked only while there is feedback that waits for an exchange.
     """
-    cursor = connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
+    with immediate(connection):
+        cursor = connection.cursor()
         # Holding the write lock, the next numbers are ours; asking for each row's would cost a call a row.
         last, feedback_waits = cursor.execute(_LOOK).fetchone()
         rows = [entry.row for entry in entries]
@@ -67,12 +67,6 @@ def insert_batch(connection: sqlite3.Connection, entries: Sequence[ExchangeEntry
         _INSERT_TAG.execute(cursor, _tags(last, entries))
         if feedback_waits:
             adopt(connection, rows)
-        if connection.in_transaction:
-            cursor.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            cursor.execute("ROLLBACK")
-        raise
 
 
 def _body(entry: ExchangeEntry) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.store import sql
+from gateway.store.transaction import immediate
 
 HEAD = "0007"
 """The newest revision. test_migrations.py holds it to the files."""
@@ -22,19 +23,12 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     `connection` begins no transaction by itself. Raises sqlite3.Error; then nothing has changed.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with immediate(connection):
         tables = {name for (name,) in connection.execute(_TABLES)}
         if not tables:
             _create(connection)
         elif _revision(connection, tables) != HEAD:
             _upgrade(connection)
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _create(connection: sqlite3.Connection) -> None:

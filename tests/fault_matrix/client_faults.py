@@ -23,11 +23,10 @@ from tests.fault_matrix.upstream_faults import (
     FINE_BODY,
     LAST_CHUNK,
     MIB,
-    chunk,
     error_answer,
     event,
 )
-from tests.harness import SILENCE, Again, PeakMemory, RawClient, resident_mib
+from tests.harness import SILENCE, Again, PeakMemory, RawClient, chunk, resident_mib
 from tests.harness.lock import lock_held
 
 if TYPE_CHECKING:

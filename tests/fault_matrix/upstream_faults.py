@@ -6,7 +6,7 @@ import gzip
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tests.harness import CLOSE, HALF_CLOSE, RESET, SILENCE, Again
+from tests.harness import CLOSE, HALF_CLOSE, RESET, SILENCE, Again, chunk
 
 if TYPE_CHECKING:
     from tests.harness.upstream import Stage, Step
@@ -73,10 +73,6 @@ class Fault:
     def is_seen(self) -> bool:
         """Whether the scripted upstream can count the attempts."""
         return self.place in ("scripted", "hasty", "steady", "brief")
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def event(number: int) -> bytes:

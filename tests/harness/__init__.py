@@ -9,7 +9,7 @@ from tests.harness.memory import PeakMemory, resident_mib
 from tests.harness.process import Process, RunningGateway, free_port, run_gateway, run_module
 from tests.harness.rows import Rows
 from tests.harness.traffic import Traffic
-from tests.harness.upstream import CLOSE, HALF_CLOSE, RESET, SILENCE, Again, Received, WireUpstream
+from tests.harness.upstream import CLOSE, HALF_CLOSE, RESET, SILENCE, Again, Received, WireUpstream, chunk
 
 __all__ = [
     "CLOSE",
@@ -26,6 +26,7 @@ __all__ = [
     "RunningGateway",
     "Traffic",
     "WireUpstream",
+    "chunk",
     "free_port",
     "resident_mib",
     "run_gateway",

@@ -97,6 +97,11 @@ class _Script:
     at: Stage
 
 
+def chunk(data: bytes) -> bytes:
+    """As HTTP/1.1 frames it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class WireUpstream:
     """Serves on 127.0.0.1 from `with` to its end.
 
